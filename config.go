@@ -1,0 +1,211 @@
+package skein
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is everything a server can be told. The zero value of each field
+// means its default, so Config{} is a server on 127.0.0.1:8000 that knows no
+// namespace and lets nobody in.
+//
+// The yaml names are those of the configuration file, the doc texts those that
+// `skein config init` writes next to them.
+type Config struct {
+	// Listen is the TCP address, host:port. Empty: 127.0.0.1:8000.
+	Listen string `yaml:"listen" doc:"address to listen on, host:port"`
+	// TLS turns on https and wss when both files are named.
+	TLS TLS `yaml:"tls" doc:"certificate and key files (PEM); read again when they change"`
+	// Origins are the browser origins that may connect besides the page's own; "*" allows all.
+	Origins []string `yaml:"origins" doc:"browser origins allowed besides the same one; \"*\" for all"`
+	// TrustedProxies are the networks (CIDR) whose X-Forwarded-For is believed.
+	TrustedProxies []string `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For header is believed"`
+	// Auth says who may connect.
+	Auth Auth `yaml:"auth" doc:"who may connect"`
+	// API holds the keys of the HTTP API.
+	API API `yaml:"api" doc:"the HTTP API"`
+	// Heartbeat says how dead links are found.
+	Heartbeat Heartbeat `yaml:"heartbeat" doc:"how dead links are found"`
+	// Limits bound everything that a stranger controls.
+	Limits Limits `yaml:"limits" doc:"bounds on what a client can cause"`
+	// WebSocket selects the connection driver and compression.
+	WebSocket WebSocket `yaml:"websocket" doc:"the WebSocket transport"`
+	// Namespaces maps the part of a channel's name before the colon to its rules.
+	// A channel whose namespace is not here does not exist.
+	Namespaces map[string]Namespace `yaml:"namespaces" doc:"the part of a channel's name before the colon, and its rules"`
+	// Drain says how a server that is told to stop sends its clients away.
+	Drain Drain `yaml:"drain" doc:"how the server sends its clients away when it is told to stop"`
+	// Log selects what is written to standard error.
+	Log Log `yaml:"log" doc:"what is written to standard error"`
+	// Demos serves the pages under /demo/.
+	Demos bool `yaml:"demos" doc:"serve the demo pages under /demo/"`
+
+	// Dev relaxes what only a developer on the same machine may have relaxed: see
+	// [Config.WithDev]. It is a flag, never a key of the configuration file.
+	Dev bool `yaml:"-"`
+	// Logger takes what the server has to say. Nil: slog.Default().
+	Logger *slog.Logger `yaml:"-"`
+}
+
+// TLS names the certificate files. Both empty: plain TCP.
+type TLS struct {
+	Cert string `yaml:"cert" doc:"certificate chain file (PEM)"`
+	Key  string `yaml:"key" doc:"private key file (PEM)"`
+}
+
+// Auth says who may connect.
+type Auth struct {
+	// Timeout closes a connection that is not welcomed in time. Zero: 15 s.
+	Timeout Duration `yaml:"timeout" doc:"a connection that has not authenticated by then is closed"`
+	// Anonymous lets a connection stay without a user.
+	Anonymous bool `yaml:"anonymous" doc:"may a connection stay without a user?"`
+	// JWT says which tokens are believed. All empty: none.
+	JWT JWT `yaml:"jwt" doc:"which tokens are believed (HS256, RS256, ES256, EdDSA)"`
+}
+
+// JWT holds the keys that tokens may be signed with.
+type JWT struct {
+	HMACSecret string   `yaml:"hmac_secret" secret:"true" doc:"shared secret for HS256, at least 32 bytes"`
+	PublicKeys []string `yaml:"public_keys" doc:"PEM texts or file names, for RS256, ES256 and EdDSA"`
+	JWKS       string   `yaml:"jwks" doc:"URL of a JSON Web Key Set, cached and fetched again when a key is unknown"`
+	Issuer     string   `yaml:"issuer" doc:"required iss claim; empty: any"`
+	Audience   string   `yaml:"audience" doc:"required aud claim; empty: any"`
+}
+
+// API holds the keys of the HTTP API.
+type API struct {
+	Keys []APIKey `yaml:"keys" doc:"keys, by hash; skein key makes one"`
+}
+
+// APIKey is one key of the HTTP API, kept only as a hash.
+type APIKey struct {
+	Name   string   `yaml:"name" doc:"who uses it; shown in logs"`
+	Hash   string   `yaml:"hash" secret:"true" doc:"sha256: and the hex SHA-256 of the key text"`
+	Scopes []string `yaml:"scopes" doc:"verbs it may call: a verb, family.* or * for all; admin for profiling"`
+}
+
+// Heartbeat says how dead links are found.
+type Heartbeat struct {
+	Interval Duration `yaml:"interval" doc:"time between two pings"`                            // zero: 15 s
+	Misses   int      `yaml:"misses" doc:"so many intervals of silence and the link is closed"` // zero: 3
+}
+
+// Limits bound everything that a stranger controls.
+type Limits struct {
+	Message         Size     `yaml:"message" doc:"largest message from a client"`                                // zero: 64 KiB
+	Frame           Size     `yaml:"frame" doc:"largest WebSocket frame from a client; 0: as message"`           // zero: as Message
+	Queue           Size     `yaml:"queue" doc:"bytes that may wait for a slow reader"`                          // zero: 1 MiB
+	Connections     int      `yaml:"connections" doc:"connections in all; 0: no limit"`                          // zero: no limit
+	PerAddress      int      `yaml:"per_address" doc:"connections from one address; 0: no limit"`                // zero: no limit
+	Subscriptions   int      `yaml:"subscriptions" doc:"channels a connection may subscribe to"`                 // zero: 256
+	FramesPerSecond int      `yaml:"frames_per_second" doc:"frames a client may send each second; -1: no limit"` // zero: 100; -1: no limit
+	Handshake       Duration `yaml:"handshake" doc:"time to finish TLS and the HTTP request"`                    // zero: 10 s
+	Depth           int      `yaml:"depth" doc:"nesting of JSON"`                                                // zero: 64
+	Body            Size     `yaml:"body" doc:"largest body of an API request"`                                  // zero: 8 MiB
+}
+
+// WebSocket selects the connection driver and compression.
+type WebSocket struct {
+	// Driver is "auto" (or empty), "epoll" (Linux, plain TCP) or "portable".
+	Driver string `yaml:"driver" doc:"auto | epoll | portable"`
+	// Compression offers permessage-deflate.
+	Compression bool `yaml:"compression" doc:"offer permessage-deflate"`
+}
+
+// Namespace is the rules of every channel whose name begins with it.
+type Namespace struct {
+	Kind       string `yaml:"kind" doc:"event"`
+	Subscribe  string `yaml:"subscribe" doc:"who may subscribe: anyone | user | token | server"`        // empty: server
+	Publish    string `yaml:"publish" doc:"who may publish"`                                            // empty: server
+	Presence   string `yaml:"presence" doc:"what presence shows: none | counts | members"`              // empty: none
+	PresenceTo string `yaml:"presence_to" doc:"who may ask for presence; empty: whoever may subscribe"` // empty: as Subscribe
+}
+
+// Drain says how a server that is told to stop sends its clients away.
+type Drain struct {
+	Timeout Duration `yaml:"timeout" doc:"after so long the server stops whoever is left"`       // zero: 25 s
+	Spread  Duration `yaml:"spread" doc:"clients are asked to come back over this span of time"` // zero: 10 s
+}
+
+// Log selects what is written to standard error.
+type Log struct {
+	Level  string `yaml:"level" doc:"debug | info | warn | error"`                    // empty: info
+	Format string `yaml:"format" doc:"auto | text | json (auto: text on a terminal)"` // empty: auto
+}
+
+// Duration is a time.Duration that reads and writes "15s".
+type Duration time.Duration
+
+// Std gives it as a time.Duration.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// String implements fmt.Stringer.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration; write a number and a unit: 500ms, 15s, 10m, 24h", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Size is a number of bytes that reads and writes "64KiB".
+type Size int64
+
+var sizeUnits = []struct {
+	suffix string
+	factor int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"KB", 1e3}, {"B", 1}}
+
+// String implements fmt.Stringer.
+func (s Size) String() string {
+	for _, u := range sizeUnits[:3] {
+		if s != 0 && int64(s)%u.factor == 0 {
+			return strconv.FormatInt(int64(s)/u.factor, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(int64(s), 10)
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// MarshalJSON implements json.Marshaler.
+func (s Size) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It takes a plain number of
+// bytes or one with a unit (B, kB, MB, GB, KiB, MiB, GiB).
+func (s *Size) UnmarshalText(b []byte) error {
+	text, factor := strings.TrimSpace(string(b)), int64(1)
+	for _, u := range sizeUnits {
+		if strings.HasSuffix(text, u.suffix) {
+			text, factor = strings.TrimSpace(strings.TrimSuffix(text, u.suffix)), u.factor
+			break
+		}
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > (1<<62)/factor {
+		return fmt.Errorf("%q is not a size; write bytes or a number and a unit: 4096, 64KiB, 1MiB", b)
+	}
+	*s = Size(n * factor)
+	return nil
+}

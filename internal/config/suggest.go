@@ -1,0 +1,81 @@
+package config
+
+import "strings"
+
+// closest gives the candidate that was probably meant, "" when none is near:
+// at most a third of the letters may differ, and case and separators never count.
+func closest(got string, candidates []string) string {
+	best, least := "", 1<<30
+	for _, c := range candidates {
+		d := distance(plain(got), plain(c))
+		if d < least && d <= max(1, min(len(c), len(got))/3) {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+func plain(s string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
+}
+
+// distance counts the letters to insert, remove, replace or swap with their
+// neighbour (optimal string alignment).
+func distance(a, b string) int {
+	const long = 64 // no key is longer, and the table is the square of it
+	if len(a) > long || len(b) > long {
+		return 1 << 20
+	}
+	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		next := make([]int, len(b)+1)
+		next[0] = i
+		for j := 1; j <= len(b); j++ {
+			replace := row[j-1]
+			if a[i-1] != b[j-1] {
+				replace++
+			}
+			next[j] = min(row[j]+1, next[j-1]+1, replace)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				next[j] = min(next[j], before[j-2]+1)
+			}
+		}
+		before, row = row, next
+	}
+	return row[len(b)]
+}
+
+// planned are keys of the design that this version does not have, with the
+// reason. A table's sections are "*".
+func planned(path string) string {
+	const noState, oneNode, noHooks = "this version keeps no state", "this version runs as one node", "this version calls no hooks"
+	return map[string]string{
+		"data": noState, "database": noState, "durability": noState,
+		"namespaces.*.patch": noState, "namespaces.*.history": noState, "namespaces.*.keep": noState,
+		"cluster": oneNode, "hooks": noHooks,
+	}[path]
+}
+
+// plannedValue is planned for a value.
+func plannedValue(path, value string) string {
+	const noState = "this version keeps no state"
+	switch path {
+	case "namespaces.*.kind":
+		if value == "log" || value == "doc" {
+			return noState
+		}
+	case "namespaces.*.subscribe", "namespaces.*.publish", "namespaces.*.presence_to":
+		if value == "member" {
+			return noState
+		}
+	}
+	return ""
+}
+
+// notHere words the answer to something planned.
+func notHere(why, name string) string {
+	return why + "; `" + name + "` is not available in it"
+}

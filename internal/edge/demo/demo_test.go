@@ -1,0 +1,112 @@
+package demo
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func get(t *testing.T, target string, change func(*http.Request)) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	if change != nil {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	Handler().ServeHTTP(w, r)
+	return w
+}
+
+func TestPagesAreServed(t *testing.T) {
+	for _, tc := range []struct{ path, want string }{
+		{"/demo/", "Three windows"},
+		{"/demo/index.html", "Three windows"},
+		{"/demo/live.html", "Skein live"},
+		{"/demo/ten.html", "new WebSocket"},
+	} {
+		w := get(t, tc.path, nil)
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), tc.want) {
+			t.Errorf("%s: status %d, want 200 and %q in it", tc.path, w.Code, tc.want)
+		}
+		if got := w.Header().Get("Content-Type"); got != "text/html; charset=utf-8" {
+			t.Errorf("%s: content type %q", tc.path, got)
+		}
+	}
+}
+
+func TestWhatIsNotAPageIsNotFound(t *testing.T) {
+	for _, path := range []string{"/demo/demo.go", "/demo/../demo.go", "/demo/pages/live.html", "/demo/live"} {
+		if w := get(t, path, nil); w.Code != http.StatusNotFound {
+			t.Errorf("%s: status %d, want 404", path, w.Code)
+		}
+	}
+}
+
+func TestOnlyGetAndHead(t *testing.T) {
+	w := get(t, "/demo/", func(r *http.Request) { r.Method = http.MethodPost })
+	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: status %d, Allow %q", w.Code, w.Header().Get("Allow"))
+	}
+	w = get(t, "/demo/", func(r *http.Request) { r.Method = http.MethodHead })
+	if w.Code != http.StatusOK || w.Body.Len() != 0 {
+		t.Errorf("HEAD: status %d with %d bytes", w.Code, w.Body.Len())
+	}
+}
+
+func TestAnUnchangedPageIsNotSentAgain(t *testing.T) {
+	first := get(t, "/demo/live.html", nil)
+	tag := first.Header().Get("ETag")
+	if tag == "" || first.Header().Get("Cache-Control") != "no-cache" {
+		t.Fatalf("ETag %q, Cache-Control %q", tag, first.Header().Get("Cache-Control"))
+	}
+	again := get(t, "/demo/live.html", func(r *http.Request) { r.Header.Set("If-None-Match", tag) })
+	if again.Code != http.StatusNotModified || again.Body.Len() != 0 {
+		t.Errorf("status %d with %d bytes, want 304 without a body", again.Code, again.Body.Len())
+	}
+}
+
+func TestThePolicyAllowsOnlyThePageItself(t *testing.T) {
+	for host, want := range map[string]string{
+		"localhost:8000":        "connect-src 'self' ws://localhost:8000 wss://localhost:8000;",
+		"[::1]:8000":            "connect-src 'self' ws://[::1]:8000 wss://[::1]:8000;",
+		"evil.test; script-src": "connect-src 'self';",
+		"*":                     "connect-src 'self';",
+	} {
+		w := get(t, "/demo/live.html", func(r *http.Request) { r.Host = host })
+		policy := w.Header().Get("Content-Security-Policy")
+		if !strings.Contains(policy, want) {
+			t.Errorf("for host %q the policy is %q, want %q in it", host, policy, want)
+		}
+		if !strings.HasPrefix(policy, "default-src 'none'; script-src 'sha256-") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "%HOST%") {
+			t.Errorf("for host %q the policy is %q", host, policy)
+		}
+	}
+}
+
+// The policy refuses what it does not name, so a page that has any of these
+// would be broken in a browser.
+func TestPagesHoldNothingThatThePolicyRefuses(t *testing.T) {
+	refused := regexp.MustCompile(`(?i)<script [^>]|<style [^>]|<link [^>]*stylesheet| style="| on[a-z]+="|https?://[^w]|@import|url\(`)
+	for name, p := range read(files) {
+		if found := refused.Find(p.body); found != nil {
+			t.Errorf("%s has %q", name, found)
+		}
+	}
+}
+
+func TestTheIndexShowsTheTenLinesThatRun(t *testing.T) {
+	script := inlineScript.FindStringSubmatch(get(t, "/demo/ten.html", nil).Body.String())
+	if script == nil {
+		t.Fatal("ten.html has no script")
+	}
+	lines := strings.Split(strings.TrimSpace(script[1]), "\n")
+	if len(lines) != 10 {
+		t.Errorf("the script has %d lines, want 10", len(lines))
+	}
+	index := get(t, "/demo/", nil).Body.String()
+	if !strings.Contains(index, "new WebSocket(location.origin.replace(&#34;http&#34;") || strings.Contains(index, "<!-- the script") {
+		t.Error("the index does not show the script")
+	}
+}

@@ -1,0 +1,326 @@
+// Package httpapi is the HTTP API: POST /api/v1/{verb} runs a verb of the
+// registry, for whoever has an API key with the scope. It also serves the
+// OpenAPI description and checks the keys of the operations pages.
+//
+// It stores nothing and starts no goroutine.
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/verb"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Settings are the rules that a reload can change.
+type Settings struct {
+	Keys *auth.Keys
+	Body int64 // largest request body in bytes
+	Dev  bool  // the key "dev" works from loopback
+}
+
+// Config of an [API].
+type Config struct {
+	Registry *verb.Registry
+	Version  string
+	Logger   *slog.Logger
+	Settings Settings
+}
+
+// Metrics counts requests.
+type Metrics struct {
+	Requests atomic.Int64 // verbs run, those of a batch one by one
+	Failed   atomic.Int64 // verbs that failed
+	Denied   atomic.Int64 // requests without a key, or without the scope
+}
+
+// API is the HTTP API of one server.
+type API struct {
+	cfg      Config
+	settings atomic.Pointer[Settings]
+	metrics  Metrics
+	openapi  func() []byte
+}
+
+// New makes an API.
+func New(cfg Config) *API {
+	a := &API{cfg: cfg}
+	a.Configure(cfg.Settings)
+	a.openapi = sync.OnceValue(func() []byte { return describe(cfg.Registry, cfg.Version) })
+	return a
+}
+
+// Configure replaces the settings.
+func (a *API) Configure(s Settings) { a.settings.Store(&s) }
+
+// Metrics gives the live counters.
+func (a *API) Metrics() *Metrics { return &a.metrics }
+
+const prefix = "/api/v1/"
+
+// maxBatch bounds the commands of one batch.
+const maxBatch = 10_000
+
+// ServeHTTP answers everything under /api/v1/.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(r.URL.Path, prefix)
+	if name == "openapi.json" {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			methodNotAllowed(w, http.MethodGet)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(a.openapi())
+		return
+	}
+	if r.Method != http.MethodPost {
+		methodNotAllowed(w, http.MethodPost)
+		return
+	}
+	key, err := a.authenticate(r)
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	body, err := a.read(w, r)
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	defer bodies.Put(body)
+	ctx := verb.WithCaller(r.Context(), verb.Caller{Name: key.Name})
+	var result []byte
+	if name == "batch" {
+		result, err = a.batch(ctx, key, body.Bytes())
+	} else {
+		result, err = a.run(ctx, key, name, body.Bytes(), r.Header.Get("Idempotency-Key"))
+	}
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = []string{strconv.Itoa(len(result))}
+	_, _ = w.Write(result)
+}
+
+var jsonType = []string{"application/json"}
+
+// run runs one verb if the key allows it.
+func (a *API) run(ctx context.Context, key *auth.APIKey, name string, params []byte, idempotency string) ([]byte, error) {
+	a.metrics.Requests.Add(1)
+	if a.cfg.Registry.Find(name) == nil {
+		a.metrics.Failed.Add(1)
+		return nil, fault.New(fault.NotFound, "verb %q is not known", name)
+	}
+	if !key.Scopes.Allows(name) {
+		a.metrics.Denied.Add(1)
+		return nil, fault.New(fault.Denied, "the key %q has no scope for %s", key.Name, name)
+	}
+	result, err := a.cfg.Registry.Run(ctx, name, params, idempotency)
+	if err != nil {
+		a.metrics.Failed.Add(1)
+	}
+	return result, err
+}
+
+// batch runs commands one after the other; each has its own result.
+func (a *API) batch(ctx context.Context, key *auth.APIKey, body []byte) ([]byte, error) {
+	var outer protocol.Object
+	if err := outer.Read(body, maxBatchDepth); err != nil {
+		return nil, fault.New(fault.BadRequest, "body: %s", err)
+	}
+	raw := outer.Raw("commands")
+	if raw == nil {
+		return nil, fault.Field("commands", "is missing")
+	}
+	out := append(make([]byte, 0, 4<<10), `{"results":[`...)
+	n := 0
+	err := protocol.EachElement(raw, func(command []byte) error {
+		if n++; n > maxBatch {
+			return fault.Field("commands", "at most %d are allowed", maxBatch)
+		}
+		if n > 1 {
+			out = append(out, ',')
+		}
+		result, err := a.command(ctx, key, command)
+		if err != nil {
+			out = append(AppendProblem(append(out, `{"error":`...), fault.Of(err)), '}')
+			a.log(fault.Of(err))
+			return nil
+		}
+		out = append(append(append(out, `{"ok":`...), result...), '}')
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return append(out, `]}`...), nil
+}
+
+// maxBatchDepth is only the first look at a batch: each command's params are
+// read again with the configured bound.
+const maxBatchDepth = 1000
+
+func (a *API) command(ctx context.Context, key *auth.APIKey, raw []byte) ([]byte, error) {
+	var o protocol.Object
+	if err := o.Read(raw, maxBatchDepth); err != nil {
+		return nil, fault.New(fault.BadRequest, "command: %s", err)
+	}
+	name, err := o.Required("verb", 64)
+	if err != nil {
+		return nil, err
+	}
+	return a.run(ctx, key, name, o.Raw("params"), "")
+}
+
+// authenticate finds the API key of a request.
+func (a *API) authenticate(r *http.Request) (*auth.APIKey, error) {
+	settings := a.settings.Load()
+	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		a.metrics.Denied.Add(1)
+		return nil, fault.New(fault.Unauthorized, "an API key is missing; send it as Authorization: Bearer KEY")
+	}
+	text = strings.TrimSpace(text)
+	if key, ok := settings.Keys.Find(text); ok {
+		return key, nil
+	}
+	if settings.Dev && text == "dev" && fromLoopback(r) {
+		return devKey, nil
+	}
+	a.metrics.Denied.Add(1)
+	return nil, fault.New(fault.Unauthorized, "the API key is not known")
+}
+
+var devKey = func() *auth.APIKey {
+	scopes, err := auth.ParseScopes([]string{"*"})
+	if err != nil {
+		panic(err)
+	}
+	return &auth.APIKey{Name: "dev", Scopes: scopes}
+}()
+
+func fromLoopback(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback() && r.Header.Get("X-Forwarded-For") == ""
+}
+
+// Guard lets only requests with the scope through, and in development mode
+// those from loopback.
+func (a *API) Guard(scope string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.settings.Load().Dev && fromLoopback(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		key, err := a.authenticate(r)
+		if err == nil && !key.Scopes.Allows(scope) {
+			a.metrics.Denied.Add(1)
+			err = fault.New(fault.Denied, "the key %q has no scope %s", key.Name, scope)
+		}
+		if err != nil {
+			a.fail(w, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// read reads the body into a pooled buffer, within the limit.
+func (a *API) read(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, error) {
+	if ct := r.Header.Get("Content-Type"); ct != "application/json" {
+		if mt, _, err := mime.ParseMediaType(ct); err != nil || mt != "application/json" {
+			return nil, fault.Field("Content-Type", "must be application/json")
+		}
+	}
+	limit := a.settings.Load().Body
+	if r.ContentLength > limit {
+		return nil, fault.New(fault.TooLarge, "the body has %d bytes; at most %d are allowed (limits.body)", r.ContentLength, limit)
+	}
+	body := bodies.Get().(*bytes.Buffer)
+	body.Reset()
+	if body.Cap() > 1<<20 {
+		body = new(bytes.Buffer)
+	}
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, fault.New(fault.TooLarge, "the body has more than %d bytes (limits.body)", limit)
+	case err != nil:
+		return nil, fault.Wrap(fault.BadRequest, err, "the body could not be read")
+	case !utf8.Valid(body.Bytes()):
+		return nil, fault.New(fault.BadRequest, "the body is not valid UTF-8")
+	}
+	return body, nil
+}
+
+func methodNotAllowed(w http.ResponseWriter, allowed string) {
+	w.Header().Set("Allow", allowed)
+	writeProblem(w, http.StatusMethodNotAllowed, []byte(`{"title":"Method Not Allowed","status":405,"code":"bad_request","detail":"use `+allowed+`"}`))
+}
+
+func (a *API) log(e *fault.Error) {
+	if e.Code == fault.Internal && a.cfg.Logger != nil {
+		a.cfg.Logger.Error("a request failed", "error", e)
+	}
+}
+
+func (a *API) fail(w http.ResponseWriter, err error) {
+	e := fault.Of(err)
+	a.log(e)
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+	if e.Code == fault.Unauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="skein"`)
+	}
+	writeProblem(w, e.Code.HTTPStatus(), AppendProblem(nil, e))
+}
+
+func writeProblem(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// Fail writes err as a problem, for the pages beside the API.
+func Fail(w http.ResponseWriter, err error) {
+	e := fault.Of(err)
+	writeProblem(w, e.Code.HTTPStatus(), AppendProblem(nil, e))
+}
+
+// AppendProblem appends e as problem details (RFC 9457).
+func AppendProblem(b []byte, e *fault.Error) []byte {
+	status := e.Code.HTTPStatus()
+	b = protocol.AppendString(append(b, `{"title":`...), http.StatusText(status))
+	b = strconv.AppendInt(append(b, `,"status":`...), int64(status), 10)
+	b = append(append(append(b, `,"code":"`...), e.Code...), '"')
+	b = protocol.AppendString(append(b, `,"detail":`...), e.Message)
+	if e.Field != "" {
+		b = protocol.AppendString(append(b, `,"field":`...), e.Field)
+	}
+	if e.RetryAfter > 0 {
+		b = strconv.AppendInt(append(b, `,"retry_after":`...), max(1, e.RetryAfter.Milliseconds()), 10)
+	}
+	return append(b, '}')
+}

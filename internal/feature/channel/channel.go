@@ -1,0 +1,64 @@
+// Package channel is live channels: subscribing, publishing, notices. It
+// answers the frames sub, unsub, pub and notice, and offers the verbs publish,
+// subscribe, unsubscribe and channels.
+//
+// Messages of an event channel are handed to whoever is subscribed at that
+// moment and kept nowhere.
+package channel
+
+import (
+	"time"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/verb"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Feature is the live channels of one server.
+type Feature struct {
+	hub           *hub.Hub
+	memo          *verb.Memo
+	subscriptions func() int // per connection
+}
+
+// New registers the feature's frames and verbs. subscriptions gives the limit
+// of subscriptions per connection.
+func New(h *hub.Hub, sessions *session.Server, verbs *verb.Registry, memo *verb.Memo, subscriptions func() int) *Feature {
+	f := &Feature{hub: h, memo: memo, subscriptions: subscriptions}
+	f.registerFrames(sessions)
+	f.registerVerbs(verbs)
+	return f
+}
+
+// space finds the rules of a channel that the server itself uses.
+func (f *Feature) space(field, channel string) (*hub.Space, error) {
+	namespace, err := protocol.Namespace(field, channel)
+	if err != nil {
+		return nil, err
+	}
+	space := f.hub.Space(namespace)
+	if space == nil {
+		return nil, fault.New(fault.NotFound, "%s: namespace %q is not configured", field, namespace)
+	}
+	return space, nil
+}
+
+// message makes a message with a fresh id.
+func message(channel, event string, data []byte, from protocol.Sender) *protocol.Msg {
+	now := time.Now()
+	return &protocol.Msg{Channel: channel, ID: id.Message(now), Event: event, Data: data, From: from, Time: now.UnixMilli()}
+}
+
+func frameOf(m *protocol.Msg) []byte {
+	return protocol.AppendMsg(make([]byte, 0, len(m.Data)+len(m.Channel)+len(m.From.User)+len(m.From.Device)+200), m)
+}
+
+// rights that the frames of this package ask for.
+const (
+	subscribe = auth.Sub
+	publish   = auth.Pub
+)

@@ -1,0 +1,157 @@
+package channel
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+func (f *Feature) registerFrames(s *session.Server) {
+	s.Handle(protocol.TypeSub, f.sub)
+	s.Handle(protocol.TypeUnsub, f.unsub)
+	s.Handle(protocol.TypePub, f.pub)
+	s.Handle(protocol.TypeNotice, f.notice)
+}
+
+// sub answers `sub`.
+func (f *Feature) sub(_ context.Context, s *session.Session, fr *protocol.Frame) error {
+	channel, space, err := s.Space(fr, subscribe)
+	if err != nil {
+		return err
+	}
+	presence, err := fr.Bool("presence", false)
+	if err != nil {
+		return err
+	}
+	if presence && (space.Presence != hub.PresenceMembers || !session.MayPresence(space, channel, s.Identity())) {
+		return fault.New(fault.Denied, "presence: join and leave are not shown in %s", channel)
+	}
+	for _, field := range [...]string{"since", "last"} {
+		if fr.Raw(field) != nil {
+			return fault.Field(field, "an event channel keeps nothing, so there is nothing to catch up with")
+		}
+	}
+	_, err = f.hub.Subscribe(&s.Conn, channel, space, hub.SubOptions{
+		Presence: presence,
+		Limit:    f.subscriptions(),
+		Reply: func() []byte {
+			return session.OKFrame(fr.ID, func(b []byte) []byte {
+				b = protocol.AppendString(append(b, `,"channel":`...), channel)
+				return protocol.AppendString(append(b, `,"kind":`...), space.Kind)
+			})
+		},
+	})
+	return err
+}
+
+// unsub answers `unsub`; leaving a channel twice is fine.
+func (f *Feature) unsub(_ context.Context, s *session.Session, fr *protocol.Frame) error {
+	channel, _, err := fr.Channel()
+	if err != nil {
+		return err
+	}
+	f.hub.Unsubscribe(&s.Conn, channel)
+	s.OK(fr, func(b []byte) []byte {
+		return protocol.AppendString(append(b, `,"channel":`...), channel)
+	})
+	return nil
+}
+
+// pub answers `pub`.
+func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
+	channel, _, err := s.Space(fr, publish)
+	if err != nil {
+		return err
+	}
+	event, err := eventOf(&fr.Object)
+	if err != nil {
+		return err
+	}
+	if !fr.Has("data") {
+		return fault.Field("data", "is missing")
+	}
+	key, err := fr.String("key", protocol.MaxKey)
+	if err != nil {
+		return err
+	}
+	send := func() ([]byte, error) {
+		m := message(channel, event, fr.Raw("data"), s.Sender())
+		reach, err := f.hub.Publish(ctx, channel, frameOf(m), []*hub.Conn{&s.Conn})
+		if err != nil {
+			return nil, err
+		}
+		if fr.ID == nil && key == "" {
+			return nil, nil
+		}
+		b := protocol.AppendString([]byte(`,"message":`), m.ID)
+		return appendReach(b, reach), nil
+	}
+	var fields []byte
+	if key == "" {
+		fields, err = send()
+	} else {
+		fields, err = f.keyedPub(ctx, s, channel, event, key, fr.Raw("data"), send)
+	}
+	if err != nil {
+		return err
+	}
+	s.OK(fr, func(b []byte) []byte { return append(b, fields...) })
+	return nil
+}
+
+// keyedPub publishes once per key. Keys belong to the user, so that a client may
+// repeat on a new connection; an anonymous client's belong to its connection.
+func (f *Feature) keyedPub(ctx context.Context, s *session.Session, channel, event, key string, data []byte, send func() ([]byte, error)) ([]byte, error) {
+	owner := "user\x00" + s.User()
+	if s.User() == "" {
+		owner = "connection\x00" + s.ID.String()
+	}
+	content := append([]byte(event+"\x00"), data...)
+	fields, repeated, err := f.memo.Do(ctx, owner+"\x00"+channel+"\x00"+key, content, send)
+	if err == nil && repeated {
+		fields = append(append([]byte(nil), fields...), `,"duplicate":true`...)
+	}
+	return fields, err
+}
+
+// notice answers `notice`: like pub, but the receivers get it as a notice, it
+// has no id, and its ok says nothing.
+func (f *Feature) notice(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
+	channel, _, err := s.Space(fr, publish)
+	if err != nil {
+		return err
+	}
+	event, err := fr.Required("event", protocol.MaxEvent)
+	if err == nil {
+		event, err = protocol.Event("event", event)
+	}
+	if err != nil {
+		return err
+	}
+	m := message(channel, event, fr.Raw("data"), s.Sender())
+	frame := protocol.AppendNotice(make([]byte, 0, len(m.Data)+256), m)
+	if _, err = f.hub.Publish(ctx, channel, frame, []*hub.Conn{&s.Conn}); err != nil {
+		return err
+	}
+	s.OK(fr, nil)
+	return nil
+}
+
+func eventOf(o *protocol.Object) (string, error) {
+	event, err := o.String("event", protocol.MaxEvent)
+	if err != nil {
+		return "", err
+	}
+	return protocol.Event("event", event)
+}
+
+// appendReach appends the members that every reply to a send has.
+func appendReach(b []byte, r hub.Reach) []byte {
+	b = strconv.AppendInt(append(b, `,"connections":`...), int64(r.Connections), 10)
+	b = strconv.AppendInt(append(b, `,"users":`...), int64(r.Users), 10)
+	return append(b, `,"stored":false`...)
+}

@@ -1,0 +1,302 @@
+package channel
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// PublishParams are the params of the verb publish.
+type PublishParams struct {
+	To      Targets         `json:"to" jsonschema:"one target or a list of them"`
+	Event   string          `json:"event,omitempty" jsonschema:"event name; message when absent"`
+	Data    json.RawMessage `json:"data" jsonschema:"any JSON"`
+	Exclude *Exclude        `json:"exclude,omitempty" jsonschema:"who is left out"`
+	Key     string          `json:"key,omitempty" jsonschema:"idempotency key"`
+}
+
+// Target is where a message goes: exactly one of its fields is set.
+type Target struct {
+	Channel    string `json:"channel,omitempty" jsonschema:"a channel"`
+	Connection string `json:"connection,omitempty" jsonschema:"a connection"`
+	User       string `json:"user,omitempty" jsonschema:"all connections of a user"`
+	All        string `json:"all,omitempty" jsonschema:"connections: everybody; users: everybody who is bound to a user"`
+}
+
+// Targets is one target or a list of them.
+type Targets []Target
+
+// Exclude names who a message does not go to.
+type Exclude struct {
+	Connections []string `json:"connections,omitempty"`
+	Users       []string `json:"users,omitempty"`
+}
+
+// PublishResult says how far the message got.
+type PublishResult struct {
+	ID          string `json:"id" jsonschema:"the message's id"`
+	Connections int    `json:"connections" jsonschema:"connections whose queue it was handed to"`
+	Users       int    `json:"users" jsonschema:"users among them"`
+	Stored      bool   `json:"stored" jsonschema:"whether it is kept"`
+	Duplicate   bool   `json:"duplicate,omitempty" jsonschema:"the key was used before; this is the first answer"`
+}
+
+// AppendJSON implements verb.Appender.
+func (r PublishResult) AppendJSON(b []byte) []byte {
+	b = protocol.AppendString(append(b, `{"id":`...), r.ID)
+	return append(appendReach(b, hub.Reach{Connections: r.Connections, Users: r.Users}), '}')
+}
+
+// maxTargets bounds the list of targets and of those left out.
+const maxTargets = 10_000
+
+// ReadParams implements verb.Reader.
+func (p *PublishParams) ReadParams(o *protocol.Object) (err error) {
+	o.Each(func(name string, _ []byte) bool {
+		switch name {
+		case "to", "event", "data", "exclude", "key":
+			return true
+		}
+		err = fault.Field(name, "is not a field of this verb")
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	if p.Event, err = eventOf(o); err != nil {
+		return err
+	}
+	if !o.Has("data") {
+		return fault.Field("data", "is missing")
+	}
+	p.Data = o.Raw("data")
+	if raw := o.Raw("exclude"); raw != nil {
+		p.Exclude = new(Exclude)
+		if err := json.Unmarshal(raw, p.Exclude); err != nil {
+			return fault.Field("exclude", "must be an object with the lists connections and users")
+		}
+		if len(p.Exclude.Connections)+len(p.Exclude.Users) > maxTargets {
+			return fault.Field("exclude", "at most %d can be left out", maxTargets)
+		}
+	}
+	return p.readTargets(o.Raw("to"))
+}
+
+func (p *PublishParams) readTargets(raw []byte) error {
+	if raw == nil {
+		return fault.Field("to", "is missing")
+	}
+	switch raw[0] {
+	case '{':
+		p.To = make(Targets, 1)
+		return p.To[0].read("to", raw)
+	case '[':
+		var list []json.RawMessage
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return fault.Field("to", "is not a list of targets")
+		}
+		if len(list) > maxTargets {
+			return fault.Field("to", "at most %d targets are allowed", maxTargets)
+		}
+		p.To = make(Targets, len(list))
+		for i := range list {
+			if err := p.To[i].read("to["+strconv.Itoa(i)+"]", list[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fault.Field("to", "must be a target or a list of targets, not %s", protocol.KindOf(raw))
+}
+
+// read reads one target; at is its place in the params.
+func (t *Target) read(at string, raw []byte) error {
+	var o protocol.Object
+	if err := o.Read(raw, 4); err != nil {
+		return fault.Field(at, "must be an object such as {\"channel\": \"room:7\"}")
+	}
+	var err error
+	n := 0
+	o.Each(func(name string, value []byte) bool {
+		n++
+		text, ok := protocol.Unquote(value)
+		if !ok {
+			err = fault.Field(at+"."+name, "must be a string, not %s", protocol.KindOf(value))
+			return false
+		}
+		switch name {
+		case "channel":
+			t.Channel = text
+			_, err = protocol.Namespace(at+".channel", text)
+		case "connection":
+			t.Connection = text
+			if _, ok := id.ParseConnection(text); !ok {
+				err = fault.Field(at+".connection", "is not the id of a connection")
+			}
+		case "user":
+			t.User = text
+			err = protocol.UserID(at+".user", text)
+		case "all":
+			t.All = text
+			if text != "connections" && text != "users" {
+				err = fault.Field(at+".all", "must be \"connections\" or \"users\"")
+			}
+		default:
+			err = fault.Field(at+"."+name, "is not a kind of target; use channel, connection, user or all")
+		}
+		return err == nil
+	})
+	if err == nil && n != 1 {
+		err = fault.Field(at, "names %d kinds of target; exactly one is needed", n)
+	}
+	return err
+}
+
+// publishVerb is the verb publish. A single target takes the short way; several
+// are merged, so that a connection gets the message once, by the first target
+// that reaches it.
+func (f *Feature) publishVerb(ctx context.Context, p PublishParams) (PublishResult, error) {
+	for i, t := range p.To {
+		if t.Channel != "" {
+			if _, err := f.space("to["+strconv.Itoa(i)+"].channel", t.Channel); err != nil {
+				return PublishResult{}, err
+			}
+		}
+	}
+	event, err := protocol.Event("event", p.Event)
+	if err != nil {
+		return PublishResult{}, err
+	}
+	m := message(protocol.Direct, event, p.Data, protocol.Sender{})
+	result := PublishResult{ID: m.ID}
+	except := f.excluded(p.Exclude)
+	if len(p.To) == 1 {
+		reach, err := f.sendOne(ctx, p.To[0], *m, except)
+		result.Connections, result.Users = reach.Connections, reach.Users
+		return result, err
+	}
+	reach, err := f.sendMany(ctx, p.To, *m, except)
+	result.Connections, result.Users = reach.Connections, reach.Users
+	return result, err
+}
+
+// excluded finds the connections that are left out.
+func (f *Feature) excluded(e *Exclude) []*hub.Conn {
+	if e == nil {
+		return nil
+	}
+	var list []*hub.Conn
+	seen := map[*hub.Conn]bool{}
+	add := func(c *hub.Conn) {
+		if c != nil && !seen[c] {
+			seen[c] = true
+			list = append(list, c)
+		}
+	}
+	for _, text := range e.Connections {
+		if c, ok := id.ParseConnection(text); ok {
+			add(f.hub.Conn(c))
+		}
+	}
+	for _, user := range e.Users {
+		for _, c := range f.hub.UserConns(user) {
+			add(c)
+		}
+	}
+	return list
+}
+
+// sendOne sends m to one target.
+func (f *Feature) sendOne(ctx context.Context, t Target, m protocol.Msg, except []*hub.Conn) (hub.Reach, error) {
+	switch {
+	case t.Channel != "":
+		m.Channel = t.Channel
+		return f.hub.Publish(ctx, t.Channel, frameOf(&m), except)
+	case t.All != "":
+		return f.hub.PublishAll(ctx, t.All == "users", frameOf(&m), except)
+	}
+	return f.hub.PublishTo(without(f.direct(t), except), frameOf(&m)), nil
+}
+
+// direct finds the connections of a target that is a connection or a user.
+func (f *Feature) direct(t Target) []*hub.Conn {
+	if t.User != "" {
+		return f.hub.UserConns(t.User)
+	}
+	if c, ok := id.ParseConnection(t.Connection); ok {
+		if conn := f.hub.Conn(c); conn != nil {
+			return []*hub.Conn{conn}
+		}
+	}
+	return nil
+}
+
+func without(list, except []*hub.Conn) []*hub.Conn {
+	if len(except) == 0 {
+		return list
+	}
+	out := make(map[*hub.Conn]bool, len(except))
+	for _, c := range except {
+		out[c] = true
+	}
+	kept := list[:0:0]
+	for _, c := range list {
+		if !out[c] {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+// sendMany sends m to several targets, once to each connection.
+func (f *Feature) sendMany(ctx context.Context, targets Targets, m protocol.Msg, except []*hub.Conn) (hub.Reach, error) {
+	reached := map[*hub.Conn]bool{}
+	for _, c := range except {
+		reached[c] = true
+	}
+	users := map[string]bool{}
+	var total hub.Reach
+	for _, t := range targets {
+		var conns []*hub.Conn
+		switch {
+		case t.Channel != "":
+			if ch := f.hub.Channel(t.Channel); ch != nil {
+				conns = ch.Conns()
+			}
+		case t.All != "":
+			f.hub.EachConn(func(c *hub.Conn) bool {
+				if t.All == "connections" || c.User() != "" {
+					conns = append(conns, c)
+				}
+				return true
+			})
+		default:
+			conns = f.direct(t)
+		}
+		var fresh, old []*hub.Conn
+		for _, c := range conns {
+			if reached[c] {
+				old = append(old, c)
+			} else {
+				reached[c] = true
+				fresh = append(fresh, c)
+			}
+		}
+		for _, c := range fresh {
+			if user := c.User(); user != "" {
+				users[user] = true
+			}
+		}
+		if _, err := f.sendOne(ctx, t, m, old); err != nil {
+			return total, err
+		}
+		total.Connections += len(fresh)
+		total.Users = len(users)
+	}
+	return total, nil
+}

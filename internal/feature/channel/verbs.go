@@ -1,0 +1,149 @@
+package channel
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/verb"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+func (f *Feature) registerVerbs(r *verb.Registry) {
+	verb.Add(r, "publish", "Sends a message to a channel, a connection, a user or everybody.", f.publishVerb, verb.Keyed)
+	verb.Add(r, "subscribe", "Subscribes a connection, or every connection of a user, to a channel.", f.subscribeVerb)
+	verb.Add(r, "unsubscribe", "Ends the subscription of a connection, or of every connection of a user.", f.unsubscribeVerb)
+	verb.Add(r, "channels", "Lists the channels that have subscribers.", f.channelsVerb)
+}
+
+// SubscribeParams are the params of subscribe and unsubscribe.
+type SubscribeParams struct {
+	Connection string `json:"connection,omitempty" jsonschema:"a connection; or name a user"`
+	User       string `json:"user,omitempty" jsonschema:"a user: all connections that are there now"`
+	Channel    string `json:"channel"`
+}
+
+// SubscribeResult counts whose subscriptions changed.
+type SubscribeResult struct {
+	Connections int `json:"connections"`
+}
+
+// conns finds whom the params are about.
+func (f *Feature) conns(p SubscribeParams) ([]*hub.Conn, error) {
+	if (p.Connection == "") == (p.User == "") {
+		return nil, fault.Field("connection", "name either a connection or a user")
+	}
+	if p.User != "" {
+		return f.hub.UserConns(p.User), nil
+	}
+	c, ok := id.ParseConnection(p.Connection)
+	if !ok {
+		return nil, fault.Field("connection", "is not the id of a connection")
+	}
+	conn := f.hub.Conn(c)
+	if conn == nil {
+		return nil, fault.New(fault.NotFound, "connection: there is no such connection")
+	}
+	return []*hub.Conn{conn}, nil
+}
+
+func (f *Feature) subscribeVerb(_ context.Context, p SubscribeParams) (r SubscribeResult, err error) {
+	space, err := f.space("channel", p.Channel)
+	if err != nil {
+		return r, err
+	}
+	conns, err := f.conns(p)
+	if err != nil {
+		return r, err
+	}
+	for _, c := range conns {
+		fresh, err := f.hub.Subscribe(c, p.Channel, space, hub.SubOptions{
+			ByServer: true,
+			Limit:    f.subscriptions(),
+			Reply:    func() []byte { return session.Subscribed(p.Channel, "server") },
+		})
+		if err != nil {
+			if p.User != "" && fault.Of(err).Code == fault.NotFound {
+				continue // it left while we were at it
+			}
+			return r, err
+		}
+		if fresh {
+			r.Connections++
+		}
+	}
+	return r, nil
+}
+
+func (f *Feature) unsubscribeVerb(_ context.Context, p SubscribeParams) (r SubscribeResult, err error) {
+	if _, err := protocol.Namespace("channel", p.Channel); err != nil {
+		return r, err
+	}
+	conns, err := f.conns(p)
+	if err != nil {
+		return r, err
+	}
+	for _, c := range conns {
+		if f.hub.Unsubscribe(c, p.Channel) {
+			c.SendFrame(session.Unsubscribed(p.Channel, "server"), nil)
+			r.Connections++
+		}
+	}
+	return r, nil
+}
+
+// ChannelsParams are the params of channels.
+type ChannelsParams struct {
+	Prefix string `json:"prefix,omitempty" jsonschema:"only channels whose name begins with it"`
+	After  string `json:"after,omitempty" jsonschema:"the next of the page before"`
+	Limit  int    `json:"limit,omitempty" jsonschema:"entries of a page; 100 when absent, at most 1000"`
+}
+
+// ChannelItem is one channel that has subscribers.
+type ChannelItem struct {
+	Channel     string `json:"channel"`
+	Kind        string `json:"kind"`
+	Subscribers int    `json:"subscribers"`
+	Users       int    `json:"users"`
+}
+
+// ChannelsPage is a page of them, by name.
+type ChannelsPage struct {
+	Items []ChannelItem `json:"items"`
+	Next  string        `json:"next,omitempty"`
+}
+
+func (f *Feature) channelsVerb(_ context.Context, p ChannelsParams) (ChannelsPage, error) {
+	page := ChannelsPage{Items: []ChannelItem{}}
+	if p.Limit == 0 {
+		p.Limit = 100
+	}
+	if p.Limit < 1 || p.Limit > 1000 {
+		return page, fault.Field("limit", "%d is not between 1 and 1000", p.Limit)
+	}
+	var names []string
+	f.hub.EachChannel(func(ch *hub.Channel) bool {
+		if name := ch.Name(); strings.HasPrefix(name, p.Prefix) && name > p.After {
+			names = append(names, name)
+		}
+		return true
+	})
+	slices.Sort(names)
+	if len(names) > p.Limit {
+		names = names[:p.Limit]
+		page.Next = names[p.Limit-1]
+	}
+	for _, name := range names {
+		ch := f.hub.Channel(name)
+		if ch == nil {
+			continue // it emptied meanwhile
+		}
+		connections, users := ch.Counts()
+		page.Items = append(page.Items, ChannelItem{Channel: name, Kind: ch.Space().Kind, Subscribers: connections, Users: users})
+	}
+	return page, nil
+}

@@ -1,0 +1,409 @@
+package hub
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Channel is a channel that has subscribers. It exists as long as it has any.
+type Channel struct {
+	name     string
+	space    *Space
+	refs     int        // subscriptions; guarded by the stripe's lock
+	order    sync.Mutex // keeps what is published in the same order in every shard
+	parts    []part     // subscribers, by shard
+	subs     atomic.Int64
+	users    atomic.Int64 // distinct users among the subscribers
+	watchers atomic.Int64 // subscribers that asked for join and leave
+}
+
+// part is a channel's subscribers in one shard.
+type part struct {
+	ch    *Channel
+	shard *shard
+
+	// Guarded by shard.mu.
+	pending []pend
+	spare   []pend
+	bytes   int
+	dirty   bool
+
+	mu      sync.Mutex // guards all below
+	subs    []*Sub     // nil where one left during a pass
+	passing bool
+	holes   int
+}
+
+// Sub is one connection's subscription to one channel.
+type Sub struct {
+	conn     *Conn
+	ch       *Channel
+	pos      int         // in part.subs, guarded by part.mu
+	live     atomic.Bool // false until the subscriber has been told, and after it left
+	presence atomic.Bool // wants join and leave
+	drops    atomic.Uint32
+	byServer atomic.Bool // made by the server, so the client's rights do not matter
+	skip     bool        // left out of the pass that runs; the shard's worker alone uses it
+	data     []byte      // presence data, raw JSON; guarded by conn.mu
+}
+
+// Live implements link.Subscriber.
+func (s *Sub) Live() bool { return s.live.Load() }
+
+// Dropped implements link.Subscriber.
+func (s *Sub) Dropped(n uint32) { s.drops.Add(n) }
+
+// Channel is what is subscribed to.
+func (s *Sub) Channel() *Channel { return s.ch }
+
+// ByServer tells whether the server made the subscription.
+func (s *Sub) ByServer() bool { return s.byServer.Load() }
+
+// Name is the channel's name.
+func (ch *Channel) Name() string { return ch.name }
+
+// Space is the rules it was opened under.
+func (ch *Channel) Space() *Space { return ch.space }
+
+// Counts tells how many connections, and how many users among them, are subscribed.
+func (ch *Channel) Counts() (connections, users int) {
+	return int(ch.subs.Load()), int(ch.users.Load())
+}
+
+// SubOptions says how to subscribe.
+type SubOptions struct {
+	Presence bool // wants join and leave
+	ByServer bool
+	Limit    int // subscriptions the connection may have; zero: any number
+	// Reply gives the frame that tells the client; it is sent before any message
+	// of the channel. Nil: nothing is sent.
+	Reply func() []byte
+}
+
+// Subscribe subscribes a connection to a channel. Subscribing again changes the
+// options. fresh tells whether it is a new subscription.
+func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fresh bool, err error) {
+	cs := h.channelStripe(name)
+	cs.mu.Lock()
+	ch := cs.m[name]
+	if ch == nil {
+		ch = &Channel{name: name, space: space, parts: make([]part, len(h.shards))}
+		for i := range ch.parts {
+			ch.parts[i].ch, ch.parts[i].shard = ch, h.shards[i]
+		}
+		cs.m[name] = ch
+	}
+	ch.refs++
+	cs.mu.Unlock()
+
+	s := &Sub{conn: c, ch: ch}
+	old, err := h.enlist(c, s, opt)
+	if err != nil || old != nil {
+		h.release(ch)
+		if err != nil {
+			return false, err
+		}
+		old.watch(opt.Presence)
+		if opt.Reply != nil {
+			c.SendFrame(opt.Reply(), nil)
+		}
+		return false, nil
+	}
+	ch.parts[c.shard.index].add(s)
+	ch.subs.Add(1)
+	s.watch(opt.Presence)
+	if opt.Reply != nil {
+		c.SendFrame(opt.Reply(), func() { s.live.Store(true) })
+	}
+	s.live.Store(true)
+	s.announce(true)
+	return true, nil
+}
+
+// enlist puts s on its connection's list and counts its user, both at once as
+// far as other connections of the user can see. It gives the subscription that
+// was there already, if any.
+func (h *Hub) enlist(c *Conn, s *Sub, opt SubOptions) (old *Sub, err error) {
+	s.byServer.Store(opt.ByServer)
+	insert := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if old = c.subLocked(s.ch); old != nil {
+			return
+		}
+		if c.gone {
+			err = fault.New(fault.NotFound, "the connection has ended")
+			return
+		}
+		if opt.Limit > 0 && len(c.subs) >= opt.Limit {
+			err = fault.New(fault.TooLarge, "channel: a connection may subscribe to %d channels (limits.subscriptions)", opt.Limit)
+			return
+		}
+		c.subs = append(c.subs, s)
+	}
+	user := c.User()
+	if user == "" {
+		insert()
+		return old, err
+	}
+	us := h.userStripe(user)
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	others := subscribed(us.m[user], s.ch, nil)
+	insert()
+	if old == nil && err == nil && !others {
+		s.ch.users.Add(1)
+	}
+	return old, err
+}
+
+// subscribed tells whether any of conns but one is subscribed to ch.
+func subscribed(conns []*Conn, ch *Channel, but *Conn) bool {
+	for _, c := range conns {
+		if c != but && c.subTo(ch) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// countUser adds delta to the channel's users when no other connection of the
+// user is subscribed.
+func (h *Hub) countUser(s *Sub, user string, delta int64) {
+	if user == "" {
+		return
+	}
+	us := h.userStripe(user)
+	us.mu.RLock()
+	defer us.mu.RUnlock()
+	if !subscribed(us.m[user], s.ch, s.conn) {
+		s.ch.users.Add(delta)
+	}
+}
+
+// release drops one reference to a channel, which ends with the last.
+func (h *Hub) release(ch *Channel) {
+	cs := h.channelStripe(ch.name)
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	ch.refs--
+	if ch.refs == 0 {
+		delete(cs.m, ch.name)
+	}
+}
+
+// Unsubscribe ends a subscription; false when there was none. No message of the
+// channel is sent once it has returned.
+func (h *Hub) Unsubscribe(c *Conn, name string) bool {
+	ch := h.Channel(name)
+	if ch == nil {
+		return false
+	}
+	s := c.subTo(ch)
+	if s == nil {
+		return false
+	}
+	return s.end(false)
+}
+
+// end takes the subscription away; closing: the connection goes with it.
+func (s *Sub) end(closing bool) bool {
+	c, ch, h := s.conn, s.ch, s.conn.hub
+	s.live.Store(false)
+	remove := func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		i := slices.Index(c.subs, s)
+		if i < 0 {
+			return false
+		}
+		c.subs[i] = c.subs[len(c.subs)-1]
+		c.subs[len(c.subs)-1] = nil
+		c.subs = c.subs[:len(c.subs)-1]
+		if len(c.subs) == 0 {
+			c.subs = nil
+		}
+		return true
+	}
+	user := c.User()
+	if user == "" {
+		if !remove() {
+			return false
+		}
+	} else {
+		us := h.userStripe(user)
+		us.mu.Lock()
+		ok := remove()
+		if ok && !subscribed(us.m[user], ch, c) {
+			ch.users.Add(-1)
+		}
+		us.mu.Unlock()
+		if !ok {
+			return false
+		}
+	}
+	ch.parts[c.shard.index].remove(s)
+	ch.subs.Add(-1)
+	s.watch(false)
+	s.announce(false)
+	h.release(ch)
+	return true
+}
+
+func (s *Sub) watch(on bool) {
+	if s.presence.Swap(on) != on {
+		if on {
+			s.ch.watchers.Add(1)
+		} else {
+			s.ch.watchers.Add(-1)
+		}
+	}
+}
+
+func (p *part) add(s *Sub) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.pos = len(p.subs)
+	p.subs = append(p.subs, s)
+}
+
+func (p *part) remove(s *Sub) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.passing {
+		// A pass goes through the list by index, so nothing may change its place.
+		p.subs[s.pos] = nil
+		p.holes++
+		return
+	}
+	p.swapOut(s.pos)
+}
+
+func (p *part) swapOut(pos int) {
+	last := len(p.subs) - 1
+	p.subs[pos] = p.subs[last]
+	if p.subs[pos] != nil {
+		p.subs[pos].pos = pos
+	}
+	p.subs[last] = nil
+	p.subs = p.subs[:last]
+	if cap(p.subs) > 64 && last < cap(p.subs)/4 {
+		p.subs = append(make([]*Sub, 0, cap(p.subs)/2), p.subs...)
+	}
+}
+
+// maxAnnounced is the size over which a channel no longer announces who joins
+// and leaves: the messages would grow with the square of the subscribers.
+const maxAnnounced = 1000
+
+// MaxMembers bounds the list that presence gives.
+const MaxMembers = 1000
+
+// announce tells the channel's watchers that the connection joined or left.
+func (s *Sub) announce(joined bool) {
+	ch := s.ch
+	if ch.space.Presence != PresenceMembers || ch.watchers.Load() == 0 || ch.subs.Load() > maxAnnounced {
+		return
+	}
+	c := s.conn
+	c.mu.Lock()
+	user, data := c.identity.User, s.data
+	c.mu.Unlock()
+	kind := protocol.TypeLeave
+	if joined {
+		kind = protocol.TypeJoin
+	}
+	b := make([]byte, 0, 160)
+	b = append(append(append(b, `{"type":"`...), kind...), `","channel":`...)
+	b = protocol.AppendString(b, ch.name)
+	if user != "" {
+		b = protocol.AppendString(append(b, `,"user":`...), user)
+	}
+	b = append(c.ID.Append(append(b, `,"connection":"`...)), '"')
+	if joined && data != nil {
+		b = append(append(b, `,"data":`...), data...)
+	}
+	b = strconv.AppendInt(append(b, `,"time":`...), time.Now().UnixMilli(), 10)
+	c.hub.enqueue(ch, pend{frame: append(b, '}'), watchersOnly: true, except: []*Conn{c}})
+}
+
+// SetPresence sets what the connection shows of itself in a channel; false when
+// it is not subscribed.
+func (h *Hub) SetPresence(c *Conn, ch *Channel, data []byte) bool {
+	c.mu.Lock()
+	s := c.subLocked(ch)
+	if s != nil {
+		s.data = data
+	}
+	c.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.announce(true)
+	return true
+}
+
+// Member is one user, or one anonymous connection, in a channel.
+type Member struct {
+	User        string // "": anonymous
+	Connections int
+	Data        []byte // raw JSON; nil: none set
+}
+
+// Members lists who is subscribed, at most limit of them; connections of one
+// user are one member.
+func (ch *Channel) Members(limit int) []Member {
+	var list []Member
+	byUser := map[string]int{}
+	for i := range ch.parts {
+		p := &ch.parts[i]
+		p.mu.Lock()
+		subs := slices.Clone(p.subs)
+		p.mu.Unlock()
+		for _, s := range subs {
+			if s == nil {
+				continue
+			}
+			s.conn.mu.Lock()
+			user, data := s.conn.identity.User, s.data
+			s.conn.mu.Unlock()
+			at, known := byUser[user]
+			if user == "" || !known {
+				if len(list) >= limit {
+					continue
+				}
+				at = len(list)
+				byUser[user] = at
+				list = append(list, Member{User: user})
+			}
+			m := &list[at]
+			m.Connections++
+			if data != nil {
+				m.Data = data
+			}
+		}
+	}
+	return list
+}
+
+// Conns lists the connections that are subscribed.
+func (ch *Channel) Conns() []*Conn {
+	var list []*Conn
+	for i := range ch.parts {
+		p := &ch.parts[i]
+		p.mu.Lock()
+		for _, s := range p.subs {
+			if s != nil {
+				list = append(list, s.conn)
+			}
+		}
+		p.mu.Unlock()
+	}
+	return list
+}

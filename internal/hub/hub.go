@@ -1,0 +1,244 @@
+// Package hub knows who is connected, who is bound to which user and who is
+// subscribed to which channel, and it fans messages out.
+//
+// Connections are dealt to shards, one per processor. Each shard has one worker
+// goroutine that takes everything that is pending for a channel, joins it into
+// one buffer per encoding and hands that to every subscriber: a message is
+// encoded once, however many receive it, and under load many messages leave in
+// one write. A publisher waits when a shard has more pending than a pass should
+// carry, so publishers are paced by the passes and memory stays bounded.
+//
+// Everything is in memory and belongs to live connections; nothing is stored.
+// [Hub.Close] stops the workers and waits for them.
+package hub
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/link"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Outlet is the way out of a connection, whatever its transport.
+type Outlet interface {
+	// Send hands over messages that may be dropped when the peer is slow.
+	Send(bufs []link.Buf, sub link.Subscriber)
+	// SendControl hands over frames that must not be dropped, then runs then before
+	// anything else is sent. False: the connection has ended.
+	SendControl(wire []byte, then func()) bool
+	// Close says goodbye with last and ends the connection.
+	Close(reason protocol.Close, message string, last []byte)
+	Queued() int
+	Written() int64 // bytes that have left
+	Transport() string
+	Remote() netip.AddrPort
+}
+
+// Encoding turns a JSON frame into the bytes of a transport.
+type Encoding interface {
+	Append(dst, frame []byte) []byte
+}
+
+// Presence is how much of a channel's presence is shown.
+type Presence uint8
+
+// The values of a namespace's presence setting; the zero value shows nothing.
+const (
+	PresenceNone Presence = iota
+	PresenceCounts
+	PresenceMembers
+)
+
+// Space is the rules of a namespace. It does not change; a reload makes new ones.
+type Space struct {
+	Name                           string
+	Kind                           string
+	Subscribe, Publish, PresenceTo auth.Who
+	Presence                       Presence
+}
+
+// Config of a [Hub].
+type Config struct {
+	Encodings []Encoding    // what connections may ask for, by index; at least one
+	Shards    int           // zero: GOMAXPROCS
+	Patience  time.Duration // how long a publisher is made to wait; zero: 5 s
+}
+
+// Metrics counts what the hub has done.
+type Metrics struct {
+	Published  atomic.Int64 // messages accepted for fan-out
+	Deliveries atomic.Int64 // messages handed to connections' queues
+	Passes     atomic.Int64
+	Paced      atomic.Int64 // publishers that had to wait
+	Refused    atomic.Int64 // publishers that waited in vain
+}
+
+const stripes = 64
+
+// Hub is the live state of one node.
+type Hub struct {
+	cfg      Config
+	metrics  Metrics
+	seed     maphash.Seed
+	shards   []*shard
+	turn     atomic.Uint32
+	spaces   atomic.Pointer[map[string]*Space]
+	workers  sync.WaitGroup
+	conns    [stripes]connStripe
+	users    [stripes]userStripe
+	channels [stripes]channelStripe
+	bound    atomic.Int64 // users with a connection
+}
+
+type connStripe struct {
+	mu sync.RWMutex
+	m  map[id.Connection]*Conn
+}
+
+type userStripe struct {
+	mu sync.RWMutex
+	m  map[string][]*Conn
+}
+
+type channelStripe struct {
+	mu sync.RWMutex
+	m  map[string]*Channel
+}
+
+// New makes a hub and starts its workers.
+func New(cfg Config) *Hub {
+	if cfg.Shards == 0 {
+		cfg.Shards = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 5 * time.Second
+	}
+	h := &Hub{cfg: cfg, seed: maphash.MakeSeed()}
+	h.SetSpaces(nil)
+	for i := range stripes {
+		h.conns[i].m = map[id.Connection]*Conn{}
+		h.users[i].m = map[string][]*Conn{}
+		h.channels[i].m = map[string]*Channel{}
+	}
+	for range cfg.Shards {
+		s := newShard(h)
+		h.shards = append(h.shards, s)
+		h.workers.Add(1)
+		go s.run()
+	}
+	return h
+}
+
+// Close stops the workers after what is pending has been handed over.
+func (h *Hub) Close() {
+	for _, s := range h.shards {
+		s.stop()
+	}
+	h.workers.Wait()
+}
+
+// Metrics gives the live counters.
+func (h *Hub) Metrics() *Metrics { return &h.metrics }
+
+// SetSpaces replaces the namespaces.
+func (h *Hub) SetSpaces(spaces []*Space) {
+	m := make(map[string]*Space, len(spaces))
+	for _, s := range spaces {
+		m[s.Name] = s
+	}
+	h.spaces.Store(&m)
+}
+
+// Space gives a namespace's rules, nil when it is not configured.
+func (h *Hub) Space(name string) *Space { return (*h.spaces.Load())[name] }
+
+func (h *Hub) userStripe(user string) *userStripe {
+	return &h.users[maphash.String(h.seed, user)%stripes]
+}
+
+func (h *Hub) channelStripe(name string) *channelStripe {
+	return &h.channels[maphash.String(h.seed, name)%stripes]
+}
+
+func (h *Hub) connStripe(c id.Connection) *connStripe { return &h.conns[c[0]%stripes] }
+
+// Conn finds a connection by its id; nil when there is none.
+func (h *Hub) Conn(c id.Connection) *Conn {
+	s := h.connStripe(c)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.m[c]
+}
+
+// UserConns gives the connections that are bound to a user.
+func (h *Hub) UserConns(user string) []*Conn {
+	s := h.userStripe(user)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return append([]*Conn(nil), s.m[user]...)
+}
+
+// Channel finds a channel that has subscribers; nil when nobody is subscribed.
+func (h *Hub) Channel(name string) *Channel {
+	s := h.channelStripe(name)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.m[name]
+}
+
+// EachConn calls fn for every welcomed connection until it returns false. No
+// lock is held during the call.
+func (h *Hub) EachConn(fn func(*Conn) bool) {
+	for _, s := range h.shards {
+		s.connsMu.Lock()
+		all := append([]*Conn(nil), s.conns...)
+		s.connsMu.Unlock()
+		for _, c := range all {
+			if c != nil && !fn(c) {
+				return
+			}
+		}
+	}
+}
+
+// EachChannel calls fn for every channel that has subscribers until it returns false.
+func (h *Hub) EachChannel(fn func(*Channel) bool) {
+	for i := range h.channels {
+		s := &h.channels[i]
+		s.mu.RLock()
+		all := make([]*Channel, 0, len(s.m))
+		for _, ch := range s.m {
+			all = append(all, ch)
+		}
+		s.mu.RUnlock()
+		for _, ch := range all {
+			if !fn(ch) {
+				return
+			}
+		}
+	}
+}
+
+// Counts tells how many connections are welcomed, how many users are bound and
+// how many channels have subscribers.
+func (h *Hub) Counts() (connections, users, channels int) {
+	for _, s := range h.shards {
+		s.connsMu.Lock()
+		connections += s.welcomed
+		s.connsMu.Unlock()
+	}
+	for i := range h.channels {
+		s := &h.channels[i]
+		s.mu.RLock()
+		channels += len(s.m)
+		s.mu.RUnlock()
+	}
+	return connections, int(h.bound.Load()), channels
+}

@@ -1,0 +1,120 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/skein-realtime/skein/internal/link"
+)
+
+// Reach is how far a message got: it was handed to the queues of so many
+// connections, of so many users among them.
+type Reach struct {
+	Connections int
+	Users       int
+}
+
+// Publish hands a frame to every subscriber of a channel but those in except.
+// It waits while too much is pending; its error is then unavailable and the
+// frame has reached nobody.
+func (h *Hub) Publish(ctx context.Context, channel string, frame []byte, except []*Conn) (Reach, error) {
+	ch := h.Channel(channel)
+	if ch == nil {
+		h.metrics.Published.Add(1)
+		return Reach{}, nil
+	}
+	if err := h.await(ctx, func(i int) *part { return &ch.parts[i] }); err != nil {
+		return Reach{}, err
+	}
+	connections, users := ch.Counts()
+	r := Reach{connections, users}
+	h.enqueue(ch, pend{frame: frame, except: except})
+	h.metrics.Published.Add(1)
+	var left map[string]bool // users who are left out by at least one connection
+	for _, c := range except {
+		if c.subTo(ch) == nil {
+			continue
+		}
+		r.Connections--
+		user := c.User()
+		if user == "" || left[user] {
+			continue
+		}
+		if left == nil {
+			left = map[string]bool{}
+		}
+		left[user] = true
+		if !h.reaches(ch, user, except) {
+			r.Users--
+		}
+	}
+	r.Connections, r.Users = max(0, r.Connections), max(0, r.Users)
+	return r, nil
+}
+
+// reaches tells whether a user has a subscribed connection outside except.
+func (h *Hub) reaches(ch *Channel, user string, except []*Conn) bool {
+	for _, c := range h.UserConns(user) {
+		if c.subTo(ch) != nil && !contains(except, c) {
+			return true
+		}
+	}
+	return false
+}
+
+func contains(list []*Conn, c *Conn) bool {
+	for _, x := range list {
+		if x == c {
+			return true
+		}
+	}
+	return false
+}
+
+// PublishAll hands a frame to every connection, or to every connection with a
+// user, but those in except.
+func (h *Hub) PublishAll(ctx context.Context, boundOnly bool, frame []byte, except []*Conn) (Reach, error) {
+	if err := h.await(ctx, func(i int) *part { return &h.shards[i].all }); err != nil {
+		return Reach{}, err
+	}
+	out := make(map[*Conn]bool, len(except))
+	for _, c := range except {
+		out[c] = true
+	}
+	var r Reach
+	users := map[string]bool{}
+	h.EachConn(func(c *Conn) bool {
+		user := c.User()
+		if out[c] || boundOnly && user == "" {
+			return true
+		}
+		r.Connections++
+		if user != "" {
+			users[user] = true
+		}
+		return true
+	})
+	r.Users = len(users)
+	h.everybody(pend{frame: frame, boundOnly: boundOnly, except: except})
+	h.metrics.Published.Add(1)
+	return r, nil
+}
+
+// PublishTo hands a frame to the connections given; the caller has removed
+// doubles.
+func (h *Hub) PublishTo(conns []*Conn, frame []byte) Reach {
+	var wire [maxEncodings][]byte
+	users := make(map[string]struct{}, 1)
+	for _, c := range conns {
+		if wire[c.encoding] == nil {
+			wire[c.encoding] = c.Encode(frame)
+		}
+		bufs := [1]link.Buf{{B: wire[c.encoding], N: 1}}
+		c.out.Send(bufs[:], (*directly)(c))
+		if user := c.User(); user != "" {
+			users[user] = struct{}{}
+		}
+	}
+	h.metrics.Published.Add(1)
+	h.metrics.Deliveries.Add(int64(len(conns)))
+	return Reach{Connections: len(conns), Users: len(users)}
+}

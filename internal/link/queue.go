@@ -1,0 +1,178 @@
+package link
+
+import (
+	"errors"
+
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// errAgain says that the kernel takes no more bytes now.
+var errAgain = errors.New("would block")
+
+// Send writes bufs, or queues them; it never blocks. When the peer's queue is
+// full, the oldest messages of subscribers are dropped: newest wins. sub must
+// not be nil.
+func (c *Conn) Send(bufs []Buf, sub Subscriber) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen || !sub.Live() {
+		return
+	}
+	for i := range bufs {
+		c.sendLocked(bufs[i].B, sub, bufs[i].N)
+	}
+}
+
+// SendControl writes or queues frames that must not be dropped: replies, pings.
+// A peer that lets more of them wait than its queue holds is closed as too
+// slow. then, when not nil, runs before anything else can be sent; it must not
+// call back into the connection. False: the connection has ended, nothing was
+// done.
+func (c *Conn) SendControl(b []byte, then func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen {
+		return false
+	}
+	c.sendLocked(b, nil, 0)
+	if then != nil {
+		then()
+	}
+	return c.state == stateOpen
+}
+
+// sendLocked is the one place where bytes leave or start to wait.
+func (c *Conn) sendLocked(b []byte, sub Subscriber, n uint32) {
+	if c.state == stateClosed || len(b) == 0 {
+		return
+	}
+	done := 0
+	if len(c.out) == 0 {
+		k, err := c.drv.write(c, b)
+		c.written += int64(k)
+		c.srv.metrics.BytesOut.Add(int64(k))
+		if k == len(b) {
+			return
+		}
+		if err != nil && err != errAgain {
+			c.abortLocked(closeLost, lostMessage)
+			return
+		}
+		done = k
+		c.done = k
+		c.progress = c.srv.Now()
+	}
+	c.out = append(c.out, item{b: b, sub: sub, n: n})
+	c.queued += len(b) - done
+	if c.queued > c.srv.cfg.Queue {
+		c.shedLocked()
+	}
+	if !c.armed && len(c.out) > 0 && c.state != stateClosed {
+		c.armed = true
+		c.drv.arm(c)
+	}
+}
+
+// shedLocked drops the oldest messages that may be dropped until the queue is
+// within its bound. The head stays when some of it is written, and so does the
+// newest item, which is what the reader wants most.
+func (c *Conn) shedLocked() {
+	keep := c.pinned
+	if c.done > 0 && keep == 0 {
+		keep = 1
+	}
+	w := keep
+	last := len(c.out) - 1
+	for r := keep; r <= last; r++ {
+		it := c.out[r]
+		if it.sub != nil && r < last && c.queued > c.srv.cfg.Queue {
+			c.queued -= len(it.b)
+			c.lost = true
+			c.srv.metrics.Dropped.Add(int64(it.n))
+			it.sub.Dropped(it.n)
+			continue
+		}
+		c.out[w] = it
+		w++
+	}
+	clear(c.out[w:])
+	c.out = c.out[:w]
+	if c.queued > c.srv.cfg.Queue && c.undroppableLocked() > c.srv.cfg.Queue {
+		c.abortLocked(protocol.CloseTooSlow, "replies wait that the client does not read")
+	}
+}
+
+// undroppableLocked counts the bytes of the queue that must not be dropped.
+func (c *Conn) undroppableLocked() (bytes int) {
+	for i := range c.out {
+		if c.out[i].sub == nil {
+			bytes += len(c.out[i].b)
+		}
+	}
+	return bytes
+}
+
+// flush writes what waits. The epoll driver calls it when the peer can take
+// bytes again.
+func (c *Conn) flush(now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.out) > 0 && c.state != stateClosed {
+		k, err := c.drv.write(c, c.out[0].b[c.done:])
+		if k > 0 {
+			c.wroteLocked(k, now)
+		}
+		if err == errAgain {
+			break
+		}
+		if err != nil {
+			c.abortLocked(closeLost, lostMessage)
+			return
+		}
+	}
+	c.flushedLocked()
+}
+
+// wroteLocked accounts for k bytes that have left.
+func (c *Conn) wroteLocked(k int, now int64) {
+	c.srv.metrics.BytesOut.Add(int64(k))
+	c.written += int64(k)
+	c.progress = now
+	c.queued -= k
+	c.done += k
+	for len(c.out) > 0 && c.done >= len(c.out[0].b) {
+		c.done -= len(c.out[0].b)
+		c.out[0] = item{}
+		c.out = c.out[1:]
+	}
+	if len(c.out) == 0 {
+		c.out = nil
+	}
+}
+
+// flushedLocked does what a shorter queue allows.
+func (c *Conn) flushedLocked() {
+	if len(c.out) == 0 && c.state != stateClosed {
+		if c.armed {
+			c.armed = false
+			c.drv.arm(c)
+		}
+		if c.lost {
+			c.scheduleLocked()
+		}
+	}
+	c.relievedLocked()
+}
+
+// relievedLocked lets the handler go on once the peer has taken its replies.
+func (c *Conn) relievedLocked() {
+	if c.stalled && c.queued <= c.srv.cfg.Queue/4 {
+		c.stalled = false
+		c.scheduleLocked()
+	}
+}
+
+// What is said of a connection that broke.
+var closeLost = protocol.CloseGoingAway
+
+const lostMessage = "the connection was lost"

@@ -1,0 +1,227 @@
+package session
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+const maxToken = 8 << 10
+
+// connect answers `connect`: the client says who it is.
+func connect(ctx context.Context, s *Session, f *protocol.Frame) error {
+	if s.welcomed.Load() {
+		return fault.New(fault.BadRequest, "connect: already connected")
+	}
+	token, err := f.String("token", maxToken)
+	if err != nil {
+		return err
+	}
+	device, err := f.String("device", protocol.MaxDevice)
+	if err == nil {
+		err = protocol.DeviceID("device", device)
+	}
+	if err != nil {
+		return err
+	}
+	identity := auth.Identity{Device: device}
+	if token != "" {
+		identity, err = s.srv.cfg.Verifier.Verify(ctx, token)
+		if err != nil {
+			s.fail(f.ID, "", fault.Of(err))
+			s.refuse(fault.Of(err))
+			return nil
+		}
+		if identity.Device == "" {
+			identity.Device = device
+		}
+	} else if !s.srv.settings.Load().Anonymous {
+		e := fault.New(fault.Unauthorized, "token: is missing, and anonymous connections are not allowed")
+		s.fail(f.ID, "", e)
+		s.refuse(e)
+		return nil
+	}
+	s.welcome(f.ID, identity)
+	return nil
+}
+
+// refresh answers `refresh`: a newer token of the same user.
+func refresh(ctx context.Context, s *Session, f *protocol.Frame) error {
+	token, err := f.Required("token", maxToken)
+	if err != nil {
+		return err
+	}
+	identity, err := s.srv.cfg.Verifier.Verify(ctx, token)
+	if err != nil {
+		return err
+	}
+	old := s.Identity()
+	if identity.User != old.User {
+		return fault.New(fault.Denied, "token: it is another user's; open a new connection for that")
+	}
+	identity.Device = old.Device
+	s.Bind(identity)
+	s.watchExpiry(identity)
+	s.OK(f, func(b []byte) []byte {
+		if identity.Expires.IsZero() {
+			return b
+		}
+		return strconv.AppendInt(append(b, `,"expires":`...), identity.Expires.UnixMilli(), 10)
+	})
+	s.Recheck()
+	return nil
+}
+
+// ping answers `ping` with `pong`.
+func ping(_ context.Context, s *Session, f *protocol.Frame) error {
+	b := append([]byte(nil), `{"type":"pong"`...)
+	if f.ID != nil {
+		b = append(append(b, `,"id":`...), f.ID...)
+	}
+	s.send(append(b, '}'))
+	return nil
+}
+
+// Calls by and to one connection that may be under way at once.
+const (
+	maxCalls = 16
+	maxAsked = 64
+)
+
+// call answers `call` with what the application's handler makes of it. The
+// handler has a goroutine of its own, since it may itself wait for the client.
+func call(ctx context.Context, s *Session, f *protocol.Frame) error {
+	method, err := f.Required("method", protocol.MaxMethod)
+	if err != nil {
+		return err
+	}
+	handler := s.srv.calls[method]
+	if handler == nil {
+		return fault.New(fault.NotFound, "method: %q is not known", method)
+	}
+	frameID := append([]byte(nil), f.ID...)
+	if f.ID == nil {
+		frameID = nil
+	}
+	data := append([]byte(nil), f.Raw("data")...)
+	s.mu.Lock()
+	if s.inFlight >= maxCalls {
+		s.mu.Unlock()
+		return fault.New(fault.Unavailable, "%d calls of this connection are still running", maxCalls).After(time.Second)
+	}
+	s.inFlight++
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancel(ctx)
+	}
+	ctx = s.ctx
+	s.mu.Unlock()
+	s.srv.running.Add(1)
+	go func() {
+		defer s.srv.running.Done()
+		result, err := handler(ctx, s, data)
+		s.mu.Lock()
+		s.inFlight--
+		s.mu.Unlock()
+		if err != nil {
+			s.fail(frameID, "", fault.Of(err))
+			return
+		}
+		s.OK(&protocol.Frame{ID: frameID}, func(b []byte) []byte {
+			return protocol.AppendData(append(b, `,"data":`...), result)
+		})
+	}()
+	return nil
+}
+
+// answer is what a client said to a call.
+type answer struct {
+	data []byte
+	err  error
+}
+
+// Call calls a method of the client and waits for its reply: raw JSON in and
+// out. Errors: unavailable when the client has too many calls open or does not
+// answer before ctx ends, not_found when it is gone, and whatever the client
+// says.
+func (s *Session) Call(ctx context.Context, method string, data []byte) ([]byte, error) {
+	ch := make(chan answer, 1)
+	s.mu.Lock()
+	if s.ended.Load() {
+		s.mu.Unlock()
+		return nil, fault.New(fault.NotFound, "the connection has ended")
+	}
+	if len(s.asked) >= maxAsked {
+		s.mu.Unlock()
+		return nil, fault.New(fault.Unavailable, "%d calls to this connection are still open", maxAsked).After(time.Second)
+	}
+	if s.asked == nil {
+		s.asked = map[uint64]chan answer{}
+	}
+	s.askedID++
+	n := s.askedID
+	s.asked[n] = ch
+	s.mu.Unlock()
+	b := strconv.AppendUint(append([]byte(nil), `{"type":"call","id":`...), n, 10)
+	b = protocol.AppendString(append(b, `,"method":`...), method)
+	b = append(protocol.AppendData(append(b, `,"data":`...), data), '}')
+	s.send(b)
+	select {
+	case a := <-ch:
+		return a.data, a.err
+	case <-ctx.Done():
+		s.mu.Lock()
+		delete(s.asked, n)
+		s.mu.Unlock()
+		return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "the client did not answer in time")
+	}
+}
+
+// reply takes a client's answer to a call. One that comes too late, or twice,
+// is an error to the client and nothing else.
+func reply(_ context.Context, s *Session, f *protocol.Frame) error {
+	n, err := f.Int("id", 0, 1, protocol.MaxInt)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	ch := s.asked[uint64(n)]
+	delete(s.asked, uint64(n))
+	s.mu.Unlock()
+	if ch == nil {
+		return fault.New(fault.NotFound, "id: no call is waiting for this reply")
+	}
+	a := answer{data: append([]byte(nil), f.Raw("data")...)}
+	if raw := f.Raw("error"); raw != nil {
+		a = answer{err: clientError(raw)}
+	}
+	ch <- a
+	return nil
+}
+
+// clientError reads the error of a reply: an object with code and message, or a
+// string.
+func clientError(raw []byte) error {
+	if s, ok := protocol.Unquote(raw); ok {
+		return &fault.Error{Code: fault.Internal, Message: s}
+	}
+	var o protocol.Object
+	e := &fault.Error{Code: fault.Internal, Message: "the client answered with an error"}
+	if o.Read(raw, 8) != nil {
+		return e
+	}
+	if m, err := o.String("message", 1<<10); err == nil && m != "" {
+		e.Message = m
+	}
+	if code, err := o.String("code", 64); err == nil {
+		for _, known := range fault.Codes {
+			if string(known) == code {
+				e.Code = known
+			}
+		}
+	}
+	return e
+}

@@ -1,0 +1,211 @@
+// Package session is the protocol state of a connection: who it is, what it may
+// do, the frames it sends. It knows the frames that every connection needs
+// (connect, refresh, ping, call, reply); features register the others.
+//
+// A session stores nothing. Its frames are handled one after the other by
+// whoever calls [Session.Receive]; calls of the application run on goroutines of
+// their own, bounded per session, that end with the session.
+package session
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/link"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Verifier says who a token is for.
+type Verifier interface {
+	Enabled() bool
+	Verify(ctx context.Context, token string) (auth.Identity, error)
+}
+
+// Clock calls deadlines; *link.Server is one.
+type Clock interface {
+	Now() int64
+	Deadline(at int64, d link.Deadline)
+}
+
+// Config of a [Server]. Settings may be replaced while it runs; the rest may not.
+type Config struct {
+	Hub      *hub.Hub
+	Clock    Clock
+	Verifier Verifier
+	Logger   *slog.Logger
+	Settings Settings
+}
+
+// Settings are the limits and rules that a reload can change.
+type Settings struct {
+	AuthTimeout     time.Duration
+	Heartbeat       time.Duration // told in welcome
+	Anonymous       bool          // a connection may stay without a user
+	Dev             bool          // ?user= binds without a token
+	Depth           int           // nesting of JSON
+	Subscriptions   int           // per connection
+	FramesPerSecond int           // per connection; negative: no limit
+}
+
+// FrameHandler carries out one frame. It replies itself, with [Session.OK], when
+// it succeeds; an error that it returns is sent to the client.
+type FrameHandler func(ctx context.Context, s *Session, f *protocol.Frame) error
+
+// CallHandler answers the call of a method by a client: raw JSON in and out.
+type CallHandler func(ctx context.Context, s *Session, data []byte) ([]byte, error)
+
+// Metrics counts what sessions have done.
+type Metrics struct {
+	Frames      atomic.Int64 // frames handled
+	Errors      atomic.Int64 // error frames sent
+	RateLimited atomic.Int64
+	Welcomed    atomic.Int64
+	Refused     atomic.Int64 // tokens refused
+	AuthTimeout atomic.Int64
+	Expired     atomic.Int64
+}
+
+// Server is what all sessions share.
+type Server struct {
+	cfg      Config
+	settings atomic.Pointer[Settings]
+	metrics  Metrics
+	frames   map[string]FrameHandler
+	calls    map[string]CallHandler
+	running  sync.WaitGroup
+
+	ctx    context.Context // ends with the server; sessions run their handlers under it
+	cancel context.CancelFunc
+}
+
+// NewServer makes a Server. Features register on it before the first session.
+func NewServer(cfg Config) *Server {
+	s := &Server{cfg: cfg, frames: map[string]FrameHandler{}, calls: map[string]CallHandler{}}
+	s.Configure(cfg.Settings)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.frames[protocol.TypeConnect] = connect
+	s.frames[protocol.TypeRefresh] = refresh
+	s.frames[protocol.TypePing] = ping
+	s.frames[protocol.TypeCall] = call
+	s.frames[protocol.TypeReply] = reply
+	return s
+}
+
+// Configure replaces the settings. Sessions that are open see them at once.
+func (s *Server) Configure(settings Settings) { s.settings.Store(&settings) }
+
+// Metrics gives the live counters.
+func (s *Server) Metrics() *Metrics { return &s.metrics }
+
+// Handle registers what answers a frame type.
+func (s *Server) Handle(frameType string, fn FrameHandler) { s.frames[frameType] = fn }
+
+// HandleCall registers what answers the call of a method.
+func (s *Server) HandleCall(method string, fn CallHandler) { s.calls[method] = fn }
+
+// Hub is where the sessions' connections are.
+func (s *Server) Hub() *hub.Hub { return s.cfg.Hub }
+
+// Close ends the handlers' contexts and waits for calls that still run.
+func (s *Server) Close() {
+	s.cancel()
+	s.running.Wait()
+}
+
+// Of gives the session of a connection of the hub.
+func Of(c *hub.Conn) *Session { return c.Owner().(*Session) }
+
+// Jitter is a random time up to span, so that clients do not come back together.
+func Jitter(span time.Duration) time.Duration {
+	if span <= 0 {
+		return 0
+	}
+	return rand.N(span)
+}
+
+// Allowed tells whether a connection has the right to do verb in a channel.
+func Allowed(space *hub.Space, verb auth.Verb, channel string, id auth.Identity) bool {
+	rule := auth.Server
+	switch verb {
+	case auth.Sub:
+		rule = space.Subscribe
+	case auth.Pub:
+		rule = space.Publish
+	case auth.Presence:
+		rule = space.PresenceTo
+	}
+	return auth.Allowed(rule, verb, channel, id)
+}
+
+// Space gives the rules of the frame's channel if the session has the right to
+// do verb there.
+func (s *Session) Space(f *protocol.Frame, verb auth.Verb) (channel string, space *hub.Space, err error) {
+	channel, namespace, err := f.Channel()
+	if err != nil {
+		return "", nil, err
+	}
+	if space = s.srv.cfg.Hub.Space(namespace); space == nil {
+		return channel, nil, fault.New(fault.NotFound, "channel: namespace %q is not configured", namespace)
+	}
+	if !Allowed(space, verb, channel, s.Identity()) {
+		return channel, nil, fault.New(fault.Denied, "no right to %s %s", words[verb], channel)
+	}
+	return channel, space, nil
+}
+
+var words = map[auth.Verb]string{auth.Sub: "subscribe to", auth.Pub: "publish to", auth.Presence: "see the presence of"}
+
+// Recheck ends the subscriptions that the session has no right to any more.
+func (s *Session) Recheck() {
+	id := s.Identity()
+	for _, sub := range s.Subs() {
+		ch := sub.Channel()
+		space := s.srv.cfg.Hub.Space(ch.Space().Name)
+		if sub.ByServer() && space != nil || space != nil && Allowed(space, auth.Sub, ch.Name(), id) {
+			continue
+		}
+		if s.srv.cfg.Hub.Unsubscribe(&s.Conn, ch.Name()) {
+			s.SendFrame(Unsubscribed(ch.Name(), "denied"), nil)
+		}
+	}
+}
+
+// Subscribed is the frame that tells a client of a subscription by the server.
+func Subscribed(channel, reason string) []byte {
+	return changed(protocol.TypeSubscribed, channel, reason)
+}
+
+// Unsubscribed is the frame that tells a client that the server ended a subscription.
+func Unsubscribed(channel, reason string) []byte {
+	return changed(protocol.TypeUnsubscribed, channel, reason)
+}
+
+func changed(kind, channel, reason string) []byte {
+	b := append(append([]byte(`{"type":"`), kind...), `","channel":`...)
+	b = protocol.AppendString(b, channel)
+	b = protocol.AppendString(append(b, `,"reason":`...), reason)
+	return append(b, '}')
+}
+
+// Methods lists the methods that clients can call.
+func (s *Server) Methods() []string {
+	names := make([]string, 0, len(s.calls))
+	for name := range s.calls {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// MayPresence tells whether an identity may see who is in a channel.
+func MayPresence(space *hub.Space, channel string, id auth.Identity) bool {
+	return Allowed(space, auth.Presence, channel, id)
+}

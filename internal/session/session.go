@@ -1,0 +1,325 @@
+package session
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/ratelimit"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Bounds of what is kept of a connection that is not welcomed yet.
+const (
+	maxEarlyFrames = 64
+	maxEarlyBytes  = 64 << 10
+)
+
+// Session is one connection's protocol state. The zero value is ready for
+// [Server.Open].
+type Session struct {
+	hub.Conn
+	srv      *Server
+	out      hub.Outlet
+	encoding int
+	authAt   int64 // when patience for authentication ends, on the clock
+	welcomed atomic.Bool
+	ended    atomic.Bool
+
+	// Owned by whoever calls Receive.
+	bucket  ratelimit.Bucket
+	strikes int
+	early   [][]byte
+	earlyN  int
+
+	mu       sync.Mutex // guards all below
+	asked    map[uint64]chan answer
+	askedID  uint64
+	inFlight int
+	ctx      context.Context // of its calls; made with the first one, ended with the session
+	cancel   context.CancelFunc
+}
+
+// Opening is what a client gave before its first frame.
+type Opening struct {
+	Token        string // query or header; "": none
+	User, Device string // query, in development mode
+	Encoding     int    // of the hub's encodings
+}
+
+// Prepare binds the session to its server and its way out, before the transport
+// can deliver frames.
+func (srv *Server) Prepare(s *Session, out hub.Outlet, encoding int) {
+	s.srv, s.out, s.encoding = srv, out, encoding
+	s.ID = id.NewConnection()
+}
+
+// Begin starts the session: it welcomes a connection that has brought its
+// identity along, and gives any other some time to.
+func (s *Session) Begin(o Opening) {
+	settings := s.srv.settings.Load()
+	s.authAt = s.srv.cfg.Clock.Now() + int64(settings.AuthTimeout)
+	switch {
+	case o.Token != "":
+		identity, err := s.srv.cfg.Verifier.Verify(s.srv.ctx, o.Token)
+		if err != nil {
+			s.refuse(fault.Of(err))
+			return
+		}
+		if identity.Device == "" {
+			identity.Device = o.Device
+		}
+		s.welcome(nil, identity)
+	case o.User != "" && settings.Dev:
+		identity := auth.Identity{User: o.User, Device: o.Device}
+		err := protocol.UserID("user", o.User)
+		if err == nil {
+			err = protocol.DeviceID("device", o.Device)
+		}
+		if err != nil {
+			s.refuse(fault.Of(err))
+			return
+		}
+		s.welcome(nil, identity)
+	default:
+		s.srv.cfg.Clock.Deadline(s.authAt, s)
+	}
+}
+
+// refuse ends a connection whose token is no good, or asks it to come back when
+// that could not be found out.
+func (s *Session) refuse(e *fault.Error) {
+	s.srv.metrics.Refused.Add(1)
+	if e.Code == fault.Unavailable || e.Code == fault.Internal {
+		s.bye(protocol.Close{Word: string(fault.Unavailable), Code: protocol.CloseInternal.Code, Reconnect: true}, e.Message, e.RetryAfter+Jitter(time.Second))
+		return
+	}
+	s.bye(protocol.CloseTokenRefused, e.Message, 0)
+}
+
+// Bye says goodbye and closes. A client that should come back is told when.
+func (s *Session) Bye(c protocol.Close, message string, spread time.Duration) {
+	after := time.Duration(0)
+	if c.Reconnect {
+		after = Jitter(spread)
+	}
+	s.bye(c, message, after)
+}
+
+func (s *Session) bye(c protocol.Close, message string, after time.Duration) {
+	s.out.Close(c, c.Word, s.encode(protocol.AppendBye(nil, c, message, after)))
+}
+
+// ByeAfter is Bye after some last frames, and with a given wait.
+func (s *Session) ByeAfter(c protocol.Close, message string, after time.Duration, last ...[]byte) {
+	var wire []byte
+	for _, frame := range last {
+		wire = append(wire, s.encode(frame)...)
+	}
+	wire = append(wire, s.encode(protocol.AppendBye(nil, c, message, after))...)
+	s.out.Close(c, c.Word, wire)
+}
+
+func (s *Session) encode(frame []byte) []byte {
+	return s.srv.cfg.Hub.Encode(s.encoding, frame)
+}
+
+func (s *Session) send(frame []byte) { s.out.SendControl(s.encode(frame), nil) }
+
+// Due implements link.Deadline: time to authenticate, or the token, has run out.
+func (s *Session) Due(now int64) {
+	if s.ended.Load() {
+		return
+	}
+	if !s.welcomed.Load() {
+		if now >= s.authAt {
+			s.srv.metrics.AuthTimeout.Add(1)
+			s.Bye(protocol.CloseAuthTimeout, "no valid connect frame in time", time.Second)
+		}
+		return
+	}
+	if e := s.Identity().Expires; !e.IsZero() && !time.Now().Before(e) {
+		s.srv.metrics.Expired.Add(1)
+		s.Bye(protocol.CloseTokenExpired, "the token has expired", time.Second)
+	}
+}
+
+// watchExpiry asks to be called when the identity expires.
+func (s *Session) watchExpiry(identity auth.Identity) {
+	if !identity.Expires.IsZero() {
+		s.srv.cfg.Clock.Deadline(s.srv.cfg.Clock.Now()+int64(time.Until(identity.Expires)), s)
+	}
+}
+
+// welcome makes the connection part of the hub and runs what it sent too early.
+func (s *Session) welcome(frameID []byte, identity auth.Identity) {
+	settings := s.srv.settings.Load()
+	now := time.Now()
+	s.srv.cfg.Hub.Add(&s.Conn, s.out, s.encoding, s, identity, now.UnixMilli())
+	s.welcomed.Store(true)
+	s.srv.metrics.Welcomed.Add(1)
+	b := make([]byte, 0, 256)
+	b = append(b, `{"type":"welcome"`...)
+	if frameID != nil {
+		b = append(append(b, `,"id":`...), frameID...)
+	}
+	b = append(s.ID.Append(append(b, `,"connection":"`...)), '"')
+	if identity.User != "" {
+		b = protocol.AppendString(append(b, `,"user":`...), identity.User)
+	}
+	if identity.Device != "" {
+		b = protocol.AppendString(append(b, `,"device":`...), identity.Device)
+	}
+	b = append(b, `,"heartbeat":`...)
+	b = strconv.AppendFloat(b, settings.Heartbeat.Seconds(), 'f', -1, 64)
+	b = append(append(b, `,"session":`...), s.Session()...)
+	b = append(b, `,"channels":[]`...)
+	if !identity.Expires.IsZero() {
+		b = strconv.AppendInt(append(b, `,"expires":`...), identity.Expires.UnixMilli(), 10)
+	}
+	b = strconv.AppendInt(append(b, `,"time":`...), now.UnixMilli(), 10)
+	s.send(append(b, '}'))
+	s.watchExpiry(identity)
+	early := s.early
+	s.early, s.earlyN = nil, 0
+	for _, text := range early {
+		s.run(text)
+	}
+}
+
+// Receive handles one frame. Calls must not overlap; text is the session's to keep.
+func (s *Session) Receive(text []byte) { s.run(text) }
+
+// ReceiveBinary answers a binary message, which the protocol has no use for.
+func (s *Session) ReceiveBinary() {
+	s.fail(nil, "", fault.New(fault.BadFrame, "binary messages are not part of the protocol; send JSON as text"))
+}
+
+var frames = sync.Pool{New: func() any { return new(protocol.Frame) }}
+
+func (s *Session) run(text []byte) {
+	settings := s.srv.settings.Load()
+	f := frames.Get().(*protocol.Frame)
+	defer frames.Put(f)
+	err := f.Read(text, settings.Depth)
+	if rate := settings.FramesPerSecond; rate > 0 {
+		if now := s.srv.cfg.Clock.Now(); !s.bucket.Allow(now, rate, rate) {
+			s.limited(f.ID, rate, now)
+			return
+		}
+		if s.strikes > 0 {
+			s.strikes--
+		}
+	}
+	s.srv.metrics.Frames.Add(1)
+	if err != nil {
+		s.fail(f.ID, "", fault.Of(err))
+		return
+	}
+	if !s.welcomed.Load() && f.Type != protocol.TypeConnect {
+		s.postpone(f, text)
+		return
+	}
+	handler := s.srv.frames[f.Type]
+	if handler == nil {
+		s.fail(f.ID, "", fault.New(fault.UnknownType, "type: %q is not a frame type", f.Type))
+		return
+	}
+	if err := handler(s.srv.ctx, s, f); err != nil {
+		channel, _ := protocol.Unquote(f.Raw("channel"))
+		s.fail(f.ID, channel, fault.Of(err))
+	}
+}
+
+// limited answers a frame that came too soon, and ends a client that does not
+// listen.
+func (s *Session) limited(frameID []byte, rate int, now int64) {
+	s.srv.metrics.RateLimited.Add(1)
+	s.strikes++
+	if s.strikes > 10*rate {
+		s.Bye(protocol.CloseRateLimited, "far more frames than "+strconv.Itoa(rate)+" a second", 10*time.Second)
+		return
+	}
+	wait := s.bucket.Wait(now, rate, rate)
+	s.fail(frameID, "", fault.New(fault.RateLimited, "more than %d frames a second (limits.frames_per_second)", rate).After(wait))
+}
+
+// postpone keeps a frame that came before the welcome.
+func (s *Session) postpone(f *protocol.Frame, text []byte) {
+	if s.ended.Load() {
+		return
+	}
+	if len(s.early) >= maxEarlyFrames || s.earlyN+len(text) > maxEarlyBytes {
+		s.fail(f.ID, "", fault.New(fault.TooLarge, "too much sent before the welcome; at most %d frames and %d bytes are kept", maxEarlyFrames, maxEarlyBytes))
+		return
+	}
+	s.early = append(s.early, text)
+	s.earlyN += len(text)
+}
+
+// OK sends the reply to a frame, if the client asked for one. fields appends the
+// reply's members, each with a comma in front; nil for none.
+func (s *Session) OK(f *protocol.Frame, fields func([]byte) []byte) {
+	if b := OKFrame(f.ID, fields); b != nil {
+		s.send(b)
+	}
+}
+
+// OKFrame builds the reply to the frame with the given id: nil when there is none.
+func OKFrame(frameID []byte, fields func([]byte) []byte) []byte {
+	if frameID == nil {
+		return nil
+	}
+	b := append(make([]byte, 0, 160), `{"type":"ok","id":`...)
+	b = append(b, frameID...)
+	if fields != nil {
+		b = fields(b)
+	}
+	return append(b, '}')
+}
+
+func (s *Session) fail(frameID []byte, channel string, e *fault.Error) {
+	s.srv.metrics.Errors.Add(1)
+	if e.Code == fault.Internal && e.Err != nil && s.srv.cfg.Logger != nil {
+		s.srv.cfg.Logger.Error("a frame failed", "connection", s.ID.String(), "error", e.Err)
+	}
+	s.send(protocol.AppendError(nil, frameID, channel, e))
+}
+
+// Drained tells the client what it missed while it was too slow.
+func (s *Session) Drained() {
+	if !s.welcomed.Load() {
+		return
+	}
+	s.Drops(func(channel string, count uint32) {
+		b := append([]byte(nil), `{"type":"dropped","channel":`...)
+		b = protocol.AppendString(b, channel)
+		b = strconv.AppendUint(append(b, `,"count":`...), uint64(count), 10)
+		s.send(append(b, '}'))
+	})
+}
+
+// Closed ends the session: the connection is gone.
+func (s *Session) Closed() {
+	s.ended.Store(true)
+	s.early = nil
+	s.mu.Lock()
+	asked := s.asked
+	s.asked = nil
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.mu.Unlock()
+	for _, ch := range asked {
+		ch <- answer{err: fault.New(fault.NotFound, "the connection has ended")}
+	}
+	if s.welcomed.Load() {
+		s.srv.cfg.Hub.Remove(&s.Conn)
+	}
+}

@@ -1,0 +1,218 @@
+package protocol
+
+import (
+	"errors"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/skein-realtime/skein/internal/fault"
+)
+
+// Frame is one frame from a client. ID is its raw JSON, nil when the client
+// asked for no reply. Like the [Object] in it, it is good only as long as the
+// text it was read from.
+type Frame struct {
+	Object
+	Type string
+	ID   []byte
+}
+
+// Read reads one frame. Its error is a *fault.Error; f.ID is set even then when
+// the id itself was right, so that the answer can carry it.
+func (f *Frame) Read(data []byte, depth int) error {
+	f.Type, f.ID = "", nil
+	if err := f.Object.Read(data, depth); err != nil {
+		if errors.Is(err, ErrDepth) {
+			return fault.New(fault.TooLarge, "JSON is nested more than %d levels deep", depth)
+		}
+		return fault.New(fault.BadFrame, "%s", err)
+	}
+	if raw := f.Raw("id"); raw != nil {
+		if raw[0] == '"' {
+			if n := len(raw) - 2; n == 0 || n > MaxID {
+				return fault.Field("id", "has %d bytes; 1 to %d are allowed", n, MaxID)
+			}
+		} else if _, ok := integer(raw); !ok {
+			return fault.Field("id", "must be a string or an integer below 2^53, not %s", kindOf(raw))
+		}
+		f.ID = raw
+	}
+	raw := f.Raw("type")
+	if raw == nil {
+		return fault.Field("type", "is missing")
+	}
+	if raw[0] != '"' {
+		return fault.Field("type", "must be a string, not %s", kindOf(raw))
+	}
+	f.Type = typeName(raw)
+	return nil
+}
+
+// typeName avoids an allocation for the types that clients send all the time.
+func typeName(raw []byte) string {
+	switch string(raw) {
+	case `"pub"`:
+		return TypePub
+	case `"sub"`:
+		return TypeSub
+	case `"unsub"`:
+		return TypeUnsub
+	case `"notice"`:
+		return TypeNotice
+	case `"ping"`:
+		return TypePing
+	case `"connect"`:
+		return TypeConnect
+	case `"presence"`:
+		return TypePresence
+	}
+	s, _ := Unquote(raw)
+	return s
+}
+
+// Channel gives the channel field, checked, and its namespace.
+func (f *Frame) Channel() (channel, namespace string, err error) {
+	if channel, err = f.Required("channel", MaxChannel); err != nil {
+		return "", "", err
+	}
+	namespace, err = Namespace("channel", channel)
+	return channel, namespace, err
+}
+
+// Sender is who a message came from. An empty one is the server itself.
+type Sender struct{ User, Device, Connection string }
+
+// Msg is a message on its way to subscribers.
+type Msg struct {
+	Channel, ID, Event string
+	Data               []byte // raw JSON
+	From               Sender
+	Time               int64 // Unix milliseconds
+}
+
+// AppendMsg appends the `msg` frame of m.
+func AppendMsg(dst []byte, m *Msg) []byte {
+	dst = append(dst, `{"type":"msg","channel":`...)
+	dst = AppendString(dst, m.Channel)
+	dst = append(dst, `,"id":`...)
+	dst = AppendString(dst, m.ID)
+	return appendRest(dst, m)
+}
+
+// AppendNotice appends the `notice` frame of m, which has no id.
+func AppendNotice(dst []byte, m *Msg) []byte {
+	dst = append(dst, `{"type":"notice","channel":`...)
+	dst = AppendString(dst, m.Channel)
+	return appendRest(dst, m)
+}
+
+func appendRest(dst []byte, m *Msg) []byte {
+	dst = append(dst, `,"event":`...)
+	dst = AppendString(dst, m.Event)
+	dst = append(dst, `,"data":`...)
+	dst = AppendData(dst, m.Data)
+	if m.From != (Sender{}) {
+		dst = append(dst, `,"from":`...)
+		dst = AppendSender(dst, m.From)
+	}
+	dst = append(dst, `,"time":`...)
+	dst = strconv.AppendInt(dst, m.Time, 10)
+	return append(dst, '}')
+}
+
+// AppendSender appends s as an object without its empty members.
+func AppendSender(dst []byte, s Sender) []byte {
+	sep := byte('{')
+	for _, f := range [...]struct{ name, value string }{{"user", s.User}, {"device", s.Device}, {"connection", s.Connection}} {
+		if f.value == "" {
+			continue
+		}
+		dst = append(dst, sep, '"')
+		dst = append(dst, f.name...)
+		dst = append(dst, '"', ':')
+		dst = AppendString(dst, f.value)
+		sep = ','
+	}
+	if sep == '{' {
+		dst = append(dst, '{')
+	}
+	return append(dst, '}')
+}
+
+// AppendData appends raw JSON, null when there is none.
+func AppendData(dst, raw []byte) []byte {
+	if len(raw) == 0 {
+		return append(dst, "null"...)
+	}
+	return append(dst, raw...)
+}
+
+// AppendError appends the `error` frame for e. id is raw JSON, nil for none.
+func AppendError(dst, id []byte, channel string, e *fault.Error) []byte {
+	dst = append(dst, `{"type":"error"`...)
+	if id != nil {
+		dst = append(append(dst, `,"id":`...), id...)
+	}
+	dst = append(append(dst, `,"code":"`...), e.Code...)
+	dst = AppendString(append(dst, `","message":`...), e.Message)
+	if channel != "" {
+		dst = AppendString(append(dst, `,"channel":`...), channel)
+	}
+	if e.RetryAfter > 0 {
+		dst = strconv.AppendInt(append(dst, `,"retry_after":`...), max(1, e.RetryAfter.Milliseconds()), 10)
+	}
+	return append(dst, '}')
+}
+
+// AppendBye appends the `bye` frame. after is zero when the client should not come back.
+func AppendBye(dst []byte, c Close, message string, after time.Duration) []byte {
+	dst = append(append(dst, `{"type":"bye","code":"`...), c.Word...)
+	dst = AppendString(append(dst, `","message":`...), message)
+	dst = strconv.AppendBool(append(dst, `,"reconnect":`...), c.Reconnect)
+	dst = strconv.AppendInt(append(dst, `,"after":`...), after.Milliseconds(), 10)
+	return append(dst, '}')
+}
+
+const hexDigits = "0123456789abcdef"
+
+// AppendString appends s as a JSON string. Only what RFC 8259 demands is
+// escaped; bytes that are not UTF-8 become U+FFFD.
+func AppendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if plain[c] {
+				i++
+				continue
+			}
+			dst = append(dst, s[start:i]...)
+			switch c {
+			case '"', '\\':
+				dst = append(dst, '\\', c)
+			case '\n':
+				dst = append(dst, '\\', 'n')
+			case '\r':
+				dst = append(dst, '\\', 'r')
+			case '\t':
+				dst = append(dst, '\\', 't')
+			default:
+				dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+			}
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			dst = append(append(dst, s[start:i]...), "\ufffd"...)
+			i++
+			start = i
+			continue
+		}
+		i += n
+	}
+	return append(append(dst, s[start:]...), '"')
+}

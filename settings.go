@@ -1,0 +1,189 @@
+package skein
+
+import (
+	"errors"
+	"log/slog"
+	"reflect"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/edge/httpapi"
+	"github.com/skein-realtime/skein/internal/edge/websocket"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/link"
+	"github.com/skein-realtime/skein/internal/session"
+)
+
+// This file turns the one Config into what each part of the server takes.
+
+func linkConfig(cfg Config) link.Config {
+	controls := cfg.Limits.FramesPerSecond
+	if cfg.Dev {
+		controls = 0 // protocol test suites ping as fast as they can
+	}
+	tick := min(cfg.Heartbeat.Interval.Std()/15, cfg.Auth.Timeout.Std()/10, 1e9)
+	return link.Config{
+		Queue:             int(cfg.Limits.Queue),
+		Inbox:             max(64<<10, 2*int(cfg.Limits.Message)),
+		Heartbeat:         cfg.Heartbeat.Interval.Std(),
+		Misses:            cfg.Heartbeat.Misses,
+		ControlsPerSecond: max(0, controls),
+		Tick:              tick,
+		Epoll:             cfg.WebSocket.Driver == "epoll" || cfg.WebSocket.Driver == "auto" && link.EpollAvailable(),
+		Pollers:           runtime.GOMAXPROCS(0),
+	}
+}
+
+func sessionSettings(cfg Config) session.Settings {
+	return session.Settings{
+		AuthTimeout:     cfg.Auth.Timeout.Std(),
+		Heartbeat:       cfg.Heartbeat.Interval.Std(),
+		Anonymous:       cfg.Auth.Anonymous,
+		Dev:             cfg.Dev,
+		Depth:           cfg.Limits.Depth,
+		Subscriptions:   cfg.Limits.Subscriptions,
+		FramesPerSecond: cfg.Limits.FramesPerSecond,
+	}
+}
+
+func doorSettings(cfg Config) websocket.Settings {
+	return websocket.Settings{
+		Origins:     cfg.Origins,
+		Deflate:     cfg.WebSocket.Compression,
+		MaxFrame:    int64(cfg.Limits.Frame),
+		MaxMessage:  int64(cfg.Limits.Message),
+		Connections: cfg.Limits.Connections,
+		PerAddress:  cfg.Limits.PerAddress,
+		Proxies:     prefixes(cfg.TrustedProxies),
+		Dev:         cfg.Dev,
+	}
+}
+
+func newVerifier(cfg Config, log *slog.Logger) (*auth.Verifier, error) {
+	jwt := cfg.Auth.JWT
+	ac := auth.Config{JWKS: jwt.JWKS, Issuer: jwt.Issuer, Audience: jwt.Audience, Logger: log}
+	if jwt.HMACSecret != "" {
+		ac.HMACSecret = []byte(jwt.HMACSecret)
+	}
+	for _, entry := range jwt.PublicKeys {
+		text, err := PublicKeyPEM(entry)
+		if err != nil {
+			return nil, err
+		}
+		ac.PublicKeys = append(ac.PublicKeys, text)
+	}
+	return auth.NewVerifier(ac)
+}
+
+func apiKeys(cfg Config) (*auth.Keys, error) {
+	var list []auth.APIKey
+	for _, k := range cfg.API.Keys {
+		hash, err := auth.ParseHash(k.Hash)
+		if err != nil {
+			return nil, err
+		}
+		scopes, err := auth.ParseScopes(k.Scopes)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, auth.APIKey{Name: k.Name, Hash: hash, Scopes: scopes})
+	}
+	return auth.NewKeys(list), nil
+}
+
+var presences = map[string]hub.Presence{"none": hub.PresenceNone, "counts": hub.PresenceCounts, "members": hub.PresenceMembers}
+
+func spaces(cfg Config) []*hub.Space {
+	var list []*hub.Space
+	who := func(text string) auth.Who {
+		w, err := auth.ParseWho(text)
+		if err != nil {
+			return auth.Server // Validate has let only known words through
+		}
+		return w
+	}
+	for name, ns := range cfg.Namespaces {
+		list = append(list, &hub.Space{
+			Name: name, Kind: ns.Kind, Presence: presences[ns.Presence],
+			Subscribe: who(ns.Subscribe), Publish: who(ns.Publish), PresenceTo: who(ns.PresenceTo),
+		})
+	}
+	return list
+}
+
+// Reload puts a new configuration in force as far as that is possible while the
+// server runs. It gives the names of the sections that changed and are in force
+// now, and of those that need a restart. After an error nothing has changed.
+func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, nil, err
+	}
+	cfg = cfg.withDefaults()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.cfg
+	cfg.Dev = old.Dev
+	changed := func(name string, a, b any, live bool) bool {
+		if reflect.DeepEqual(a, b) {
+			return false
+		}
+		if live {
+			applied = append(applied, name)
+		} else {
+			needRestart = append(needRestart, name)
+		}
+		return true
+	}
+	changed("listen", old.Listen, cfg.Listen, false)
+	changed("tls", old.TLS, cfg.TLS, false)
+	changed("heartbeat", old.Heartbeat, cfg.Heartbeat, false)
+	changed("websocket.driver", old.WebSocket.Driver, cfg.WebSocket.Driver, false)
+	changed("limits.queue", old.Limits.Queue, cfg.Limits.Queue, false)
+	changed("limits.handshake", old.Limits.Handshake, cfg.Limits.Handshake, false)
+	changed("demos", old.Demos, cfg.Demos, false)
+	changed("log", old.Log, cfg.Log, false)
+	cfg.Listen, cfg.TLS, cfg.Heartbeat, cfg.Demos, cfg.Log = old.Listen, old.TLS, old.Heartbeat, old.Demos, old.Log
+	cfg.WebSocket.Driver, cfg.Limits.Queue, cfg.Limits.Handshake = old.WebSocket.Driver, old.Limits.Queue, old.Limits.Handshake
+
+	keys, err := apiKeys(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !reflect.DeepEqual(old.Auth.JWT, cfg.Auth.JWT) {
+		verifier, err := newVerifier(cfg, s.log)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.verifier.v.Swap(verifier).Close()
+	}
+	changed("auth", old.Auth, cfg.Auth, true)
+	changed("api", old.API, cfg.API, true)
+	changed("origins", old.Origins, cfg.Origins, true)
+	changed("trusted_proxies", old.TrustedProxies, cfg.TrustedProxies, true)
+	changed("websocket.compression", old.WebSocket.Compression, cfg.WebSocket.Compression, true)
+	changed("limits", old.Limits, cfg.Limits, true)
+	changed("drain", old.Drain, cfg.Drain, true)
+	rules := changed("namespaces", old.Namespaces, cfg.Namespaces, true)
+	s.cfg = cfg
+	s.sessions.Configure(sessionSettings(cfg))
+	s.door.Configure(doorSettings(cfg))
+	s.api.Configure(httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev})
+	s.verbs.SetDepth(cfg.Limits.Depth)
+	s.subscriptions.Store(int64(cfg.Limits.Subscriptions))
+	if rules {
+		s.hub.SetSpaces(spaces(cfg))
+		s.hub.EachConn(func(c *hub.Conn) bool {
+			session.Of(c).Recheck()
+			return true
+		})
+	}
+	slices.Sort(applied)
+	slices.Sort(needRestart)
+	return applied, needRestart, nil
+}
+
+func isOutOfDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}

@@ -1,0 +1,323 @@
+// Package skein is a real-time server: WebSocket connections, channels, users
+// and a server API, as a library.
+//
+// [New] makes a [Server] from a [Config]; [Server.Run] listens and serves until
+// its context ends; or mount [Server.Handler] into a server of your own and call
+// [Server.Close] when it has stopped. The command skein is a thin wrapper around
+// this package.
+package skein
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/edge/httpapi"
+	"github.com/skein-realtime/skein/internal/edge/websocket"
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/feature/channel"
+	"github.com/skein-realtime/skein/internal/feature/connection"
+	"github.com/skein-realtime/skein/internal/feature/node"
+	"github.com/skein-realtime/skein/internal/feature/presence"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/link"
+	"github.com/skein-realtime/skein/internal/metrics"
+	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/verb"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Version is the version of this library.
+const Version = "0.1.0"
+
+// Error is the error of every verb: a code, a sentence, and where it helps the
+// field that was wrong and how long to wait.
+type Error = fault.Error
+
+// Server is one Skein server. Make it with [New].
+type Server struct {
+	log      *slog.Logger
+	links    *link.Server
+	hub      *hub.Hub
+	sessions *session.Server
+	verbs    *verb.Registry
+	memo     *verb.Memo
+	door     *websocket.Door
+	api      *httpapi.API
+	metrics  *metrics.Set
+	verifier *verifierBox
+	handler  http.Handler
+
+	subscriptions atomic.Int64
+	draining      atomic.Bool
+	closed        sync.Once
+	certificates  *certificates
+	listening     atomic.Pointer[net.TCPAddr]
+
+	mu  sync.Mutex // guards cfg
+	cfg Config
+}
+
+// verifierBox lets a reload replace the verifier under the sessions.
+type verifierBox struct{ v atomic.Pointer[auth.Verifier] }
+
+func (b *verifierBox) Enabled() bool { return b.v.Load().Enabled() }
+
+func (b *verifierBox) Verify(ctx context.Context, token string) (auth.Identity, error) {
+	return b.v.Load().Verify(ctx, token)
+}
+
+// New makes a server from its configuration. It does not listen yet, but its
+// goroutines run: [Server.Close] ends them.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	s := &Server{log: cfg.Logger, cfg: cfg, verifier: &verifierBox{}}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	verifier, err := newVerifier(cfg, s.log)
+	if err != nil {
+		return nil, err
+	}
+	s.verifier.v.Store(verifier)
+	if cfg.TLS.Cert != "" {
+		if s.certificates, err = loadCertificates(cfg.TLS, s.log); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := apiKeys(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if s.links, err = link.Start(linkConfig(cfg)); err != nil {
+		return nil, err
+	}
+	s.hub = hub.New(hub.Config{Encodings: websocket.Encodings()})
+	s.sessions = session.NewServer(session.Config{
+		Hub: s.hub, Clock: s.links, Verifier: s.verifier, Logger: s.log, Settings: sessionSettings(cfg),
+	})
+	s.memo = verb.NewMemo(0, 0)
+	s.verbs = verb.NewRegistry(s.memo, cfg.Limits.Depth)
+	s.door = websocket.New(s.links, s.sessions, doorSettings(cfg))
+	s.api = httpapi.New(httpapi.Config{
+		Registry: s.verbs, Version: Version, Logger: s.log,
+		Settings: httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev},
+	})
+	s.hub.SetSpaces(spaces(cfg))
+	s.subscriptions.Store(int64(cfg.Limits.Subscriptions))
+	channel.New(s.hub, s.sessions, s.verbs, s.memo, func() int { return int(s.subscriptions.Load()) })
+	presence.New(s.hub, s.sessions, s.verbs)
+	connection.New(s.hub, s.verbs)
+	node.New(node.Config{Version: Version, Hub: s.hub, Link: s.links, Sessions: s.sessions, Draining: s.draining.Load}, s.verbs)
+	s.metrics = s.newMetrics()
+	s.handler = s.routes(cfg)
+	return s, nil
+}
+
+// Handler serves everything: /ws, /api/v1/, the operations pages and, where
+// they are on, the demos. The server that it is mounted in must allow hijacking
+// (HTTP/1.1).
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Addr is where [Server.Run] listens; nil before it does.
+func (s *Server) Addr() net.Addr {
+	if a := s.listening.Load(); a != nil {
+		return a
+	}
+	return nil
+}
+
+// Listen opens the configured address, so that its failure can be told from
+// others and its port be known before [Server.Serve].
+func (s *Server) Listen() (net.Listener, error) {
+	lc := net.ListenConfig{KeepAlive: -1} // heartbeats find dead peers; keep-alive would cost three system calls a connection
+	l, err := lc.Listen(context.Background(), "tcp", s.config().Listen)
+	if err != nil {
+		return nil, err
+	}
+	if addr, ok := l.Addr().(*net.TCPAddr); ok {
+		s.listening.Store(addr)
+	}
+	return l, nil
+}
+
+// Run listens and serves until ctx ends, then drains and closes. Its error is
+// nil after an orderly end.
+func (s *Server) Run(ctx context.Context) error {
+	l, err := s.Listen()
+	if err != nil {
+		return err
+	}
+	return s.Serve(ctx, l)
+}
+
+// Serve is [Server.Run] on a listener that is open already.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	cfg := s.config()
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: cfg.Limits.Handshake.Std(),
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2: it cannot be hijacked
+	}
+	if s.certificates != nil {
+		l = tls.NewListener(l, s.certificates.config())
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(&patientListener{l, s.log}) }()
+	select {
+	case err := <-failed:
+		_ = s.Close()
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), cfg.Drain.Timeout.Std())
+	defer cancel()
+	err := s.Drain(drain)
+	_ = server.Close()
+	<-failed
+	if cerr := s.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// Drain sends every client away: new connections are refused, each open one is
+// told when to come back, over the configured span. It waits until all are gone
+// or ctx ends, which is no error.
+func (s *Server) Drain(ctx context.Context) error {
+	s.draining.Store(true)
+	s.door.Drain()
+	spread := s.config().Drain.Spread.Std()
+	s.links.Each(func(l *link.Conn) {
+		if conn := websocket.SessionOf(l); conn != nil {
+			conn.Bye(protocol.CloseGoingAway, "the server is shutting down", spread)
+		} else {
+			l.Close(protocol.CloseGoingAway, "the server is shutting down", nil)
+		}
+	})
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s.links.Metrics().Open.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			s.log.Warn("clients were still connected when the time to drain was over", "connections", s.links.Metrics().Open.Load())
+			return nil
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// Close ends every connection at once and waits for the server's goroutines.
+func (s *Server) Close() error {
+	s.closed.Do(func() {
+		s.draining.Store(true)
+		s.door.Drain()
+		s.links.Close()
+		s.sessions.Close()
+		s.hub.Close()
+		s.verifier.v.Load().Close()
+		if s.certificates != nil {
+			s.certificates.close()
+		}
+	})
+	return nil
+}
+
+// Call runs a server verb: params and result are what the HTTP API takes and
+// gives, as Go values that encode to the same JSON. result may be nil. Errors
+// are *[Error].
+func (s *Server) Call(ctx context.Context, name string, params, result any) error {
+	raw, err := verb.Marshal(params)
+	if err != nil {
+		return fault.Wrap(fault.BadRequest, err, "params cannot be encoded")
+	}
+	out, err := s.verbs.Run(verb.WithCaller(ctx, verb.Caller{Name: "library"}), name, raw, "")
+	if err != nil {
+		return fault.Of(err)
+	}
+	if result == nil {
+		return nil
+	}
+	return json.Unmarshal(out, result)
+}
+
+// CallConnection calls a method of one client and waits for its reply until ctx
+// ends: raw JSON in and out.
+func (s *Server) CallConnection(ctx context.Context, connectionID, method string, data []byte) ([]byte, error) {
+	c, ok := id.ParseConnection(connectionID)
+	if !ok {
+		return nil, fault.Field("connection", "is not the id of a connection")
+	}
+	conn := s.hub.Conn(c)
+	if conn == nil {
+		return nil, fault.New(fault.NotFound, "connection: there is no such connection")
+	}
+	return session.Of(conn).Call(ctx, method, data)
+}
+
+// Caller is the connection that calls a method.
+type Caller struct {
+	Connection, User, Device string
+}
+
+// OnCall answers the calls of a method by clients: raw JSON in and out, errors
+// go to the client. Register methods before the server serves. fn may be called
+// many times at once.
+func (s *Server) OnCall(method string, fn func(ctx context.Context, from Caller, data []byte) ([]byte, error)) {
+	s.sessions.HandleCall(method, func(ctx context.Context, c *session.Session, data []byte) ([]byte, error) {
+		from := c.Sender()
+		return fn(ctx, Caller{from.Connection, from.User, from.Device}, data)
+	})
+}
+
+func (s *Server) config() Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg
+}
+
+// patientListener keeps accepting when descriptors run out: it says so, and
+// those who are connected live on.
+type patientListener struct {
+	net.Listener
+	log *slog.Logger
+}
+
+// Accept implements net.Listener.
+func (l *patientListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	var ne net.Error
+	if err != nil && errors.As(err, &ne) && isOutOfDescriptors(err) {
+		l.log.Error("no descriptors are left for new connections; raise the limit (ulimit -n) or set limits.connections", "error", err)
+	}
+	return c, err
+}
+
+// prefixes parses what Validate has checked.
+func prefixes(list []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range list {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}

@@ -1,0 +1,271 @@
+package skein
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A ConfigError says what is wrong with one value of a [Config]. Path is the
+// place in the configuration file: "namespaces.room.kind", "api.keys[0].hash".
+type ConfigError struct {
+	Path    string
+	Message string
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string { return e.Path + ": " + e.Message }
+
+// DefaultConfig is Config{} with every default filled in.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// withDefaults fills in what is zero.
+func (c Config) withDefaults() Config {
+	c.Listen = or(c.Listen, "127.0.0.1:8000")
+	c.Auth.Timeout = or(c.Auth.Timeout, Duration(15*time.Second))
+	c.Heartbeat.Interval = or(c.Heartbeat.Interval, Duration(15*time.Second))
+	c.Heartbeat.Misses = or(c.Heartbeat.Misses, 3)
+	l := &c.Limits
+	l.Message = or(l.Message, 64<<10)
+	l.Queue = or(l.Queue, 1<<20)
+	l.Subscriptions = or(l.Subscriptions, 256)
+	l.FramesPerSecond = or(l.FramesPerSecond, 100)
+	l.Handshake = or(l.Handshake, Duration(10*time.Second))
+	l.Depth = or(l.Depth, 64)
+	l.Body = or(l.Body, 8<<20)
+	c.WebSocket.Driver = or(c.WebSocket.Driver, "auto")
+	c.Drain.Timeout = or(c.Drain.Timeout, Duration(25*time.Second))
+	c.Drain.Spread = or(c.Drain.Spread, Duration(10*time.Second))
+	c.Log.Level = or(c.Log.Level, "info")
+	c.Log.Format = or(c.Log.Format, "auto")
+	if c.Namespaces != nil {
+		spaces := make(map[string]Namespace, len(c.Namespaces))
+		for name, ns := range c.Namespaces {
+			ns.Kind = or(ns.Kind, "event")
+			ns.Subscribe = or(ns.Subscribe, "server")
+			ns.Publish = or(ns.Publish, "server")
+			ns.Presence = or(ns.Presence, "none")
+			ns.PresenceTo = or(ns.PresenceTo, ns.Subscribe)
+			spaces[name] = ns
+		}
+		c.Namespaces = spaces
+	}
+	return c
+}
+
+// WithDev relaxes what a developer on the same machine may have relaxed:
+// ?user= binds without a token, the API key "dev" works from loopback, anyone
+// may stay anonymous, any origin may connect, the demos are on, and, when no
+// namespace is configured, "event:*" is open to anyone. A server in this mode
+// refuses to listen on an address that is not loopback.
+func (c Config) WithDev() Config {
+	c.Dev = true
+	c.Auth.Anonymous = true
+	c.Origins = []string{"*"}
+	c.Demos = true
+	if len(c.Namespaces) == 0 {
+		c.Namespaces = map[string]Namespace{
+			"event": {Kind: "event", Subscribe: "anyone", Publish: "anyone", Presence: "members"},
+		}
+	}
+	return c
+}
+
+var (
+	namespaceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
+	keyHash       = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+)
+
+// Validate says what is wrong with the configuration: nil, or a joined error of
+// [*ConfigError]s, one for each wrong value.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	v := &validation{}
+	v.listen(c)
+	v.tls(c.TLS)
+	v.auth(c.Auth)
+	v.keys(c.API.Keys)
+	v.limits(c)
+	v.namespaces(c.Namespaces)
+	for i, o := range c.Origins {
+		if u, err := url.Parse(o); o != "*" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Path != "") {
+			v.wrong(fmt.Sprintf("origins[%d]", i), "%q is not an origin; write scheme://host[:port] without a path, or \"*\"", o)
+		}
+	}
+	for i, p := range c.TrustedProxies {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			v.wrong(fmt.Sprintf("trusted_proxies[%d]", i), "%q is not a network; write it as 10.0.0.0/8", p)
+		}
+	}
+	v.oneOf("websocket.driver", c.WebSocket.Driver, "auto", "epoll", "portable")
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "auto", "text", "json")
+	return errors.Join(v.errs...)
+}
+
+type validation struct{ errs []error }
+
+func (v *validation) wrong(path, format string, args ...any) {
+	v.errs = append(v.errs, &ConfigError{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+func (v *validation) oneOf(path, got string, allowed ...string) {
+	if !slices.Contains(allowed, got) {
+		v.wrong(path, "%q is not one of %s", got, strings.Join(allowed, ", "))
+	}
+}
+
+func (v *validation) between(path string, got, low, high int64) {
+	if got < low || got > high {
+		v.wrong(path, "%d is not between %d and %d", got, low, high)
+	}
+}
+
+func (v *validation) duration(path string, got Duration, low, high time.Duration) {
+	if got.Std() < low || got.Std() > high {
+		v.wrong(path, "%s is not between %s and %s", got, Duration(low), Duration(high))
+	}
+}
+
+func (v *validation) listen(c Config) {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil || port == "" {
+		v.wrong("listen", "%q is not an address; write host:port", c.Listen)
+		return
+	}
+	if !c.Dev {
+		return
+	}
+	if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+		v.wrong("listen", "%q is not a loopback address, and --dev lets anyone in who can reach it; use 127.0.0.1 or leave --dev out", c.Listen)
+	}
+}
+
+func (v *validation) tls(t TLS) {
+	if (t.Cert == "") != (t.Key == "") {
+		v.wrong("tls", "cert and key go together; one of them is missing")
+		return
+	}
+	for path, file := range map[string]string{"tls.cert": t.Cert, "tls.key": t.Key} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			v.wrong(path, "cannot read %s: %v", file, errors.Unwrap(err))
+		}
+	}
+}
+
+func (v *validation) auth(a Auth) {
+	v.duration("auth.timeout", a.Timeout, 100*time.Millisecond, time.Hour)
+	if s := a.JWT.HMACSecret; s != "" && len(s) < 32 {
+		v.wrong("auth.jwt.hmac_secret", "%d bytes are too short for HS256; at least 32 are needed (RFC 7518 section 3.2)", len(s))
+	}
+	for i, k := range a.JWT.PublicKeys {
+		if err := checkPublicKey(k); err != nil {
+			v.wrong(fmt.Sprintf("auth.jwt.public_keys[%d]", i), "%v", err)
+		}
+	}
+	if a.JWT.JWKS != "" {
+		if u, err := url.Parse(a.JWT.JWKS); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			v.wrong("auth.jwt.jwks", "%q is not an http or https URL", a.JWT.JWKS)
+		}
+	}
+}
+
+// PublicKeyPEM gives the PEM text of an entry of JWT.PublicKeys, which is
+// either the text itself or the name of a file that holds it.
+func PublicKeyPEM(entry string) ([]byte, error) {
+	if strings.Contains(entry, "-----BEGIN") {
+		return []byte(entry), nil
+	}
+	return os.ReadFile(entry)
+}
+
+func checkPublicKey(entry string) error {
+	text, err := PublicKeyPEM(entry)
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return errors.New("no PEM block in it")
+	}
+	if block.Type == "CERTIFICATE" {
+		_, err = x509.ParseCertificate(block.Bytes)
+		return err
+	}
+	_, err = x509.ParsePKIXPublicKey(block.Bytes)
+	return err
+}
+
+func (v *validation) keys(keys []APIKey) {
+	seen := map[string]bool{}
+	for i, k := range keys {
+		at := fmt.Sprintf("api.keys[%d]", i)
+		if k.Name == "" {
+			v.wrong(at+".name", "a key needs a name")
+		} else if seen[k.Name] {
+			v.wrong(at+".name", "%q is used twice", k.Name)
+		}
+		seen[k.Name] = true
+		if !keyHash.MatchString(k.Hash) {
+			v.wrong(at+".hash", "not a hash; it is sha256: and %d hex digits, as skein key prints it", hex.EncodedLen(32))
+		}
+		if len(k.Scopes) == 0 {
+			v.wrong(at+".scopes", "without scopes the key can do nothing; [\"*\"] allows every verb")
+		}
+	}
+}
+
+func (v *validation) limits(c Config) {
+	l := c.Limits
+	v.duration("heartbeat.interval", c.Heartbeat.Interval, 100*time.Millisecond, time.Hour)
+	v.between("heartbeat.misses", int64(c.Heartbeat.Misses), 1, 100)
+	v.between("limits.message", int64(l.Message), 128, 64<<20)
+	if l.Frame != 0 {
+		v.between("limits.frame", int64(l.Frame), 128, 64<<20)
+	}
+	v.between("limits.queue", int64(l.Queue), 4<<10, 1<<30)
+	v.between("limits.connections", int64(l.Connections), 0, 1<<30)
+	v.between("limits.per_address", int64(l.PerAddress), 0, 1<<30)
+	v.between("limits.subscriptions", int64(l.Subscriptions), 1, 1_000_000)
+	v.between("limits.frames_per_second", int64(l.FramesPerSecond), -1, 1_000_000)
+	v.duration("limits.handshake", l.Handshake, 10*time.Millisecond, time.Hour)
+	v.between("limits.depth", int64(l.Depth), 4, 1000)
+	v.between("limits.body", int64(l.Body), 1<<10, 1<<30)
+	v.duration("drain.timeout", c.Drain.Timeout, time.Millisecond, time.Hour)
+	v.duration("drain.spread", c.Drain.Spread, time.Millisecond, time.Hour)
+}
+
+func (v *validation) namespaces(spaces map[string]Namespace) {
+	for name, ns := range spaces {
+		at := "namespaces." + name
+		if !namespaceName.MatchString(name) {
+			v.wrong(at, "%q is not a name; use lower-case letters, digits, '_', '.', '-', at most 64", name)
+		}
+		v.oneOf(at+".kind", ns.Kind, "event")
+		v.oneOf(at+".subscribe", ns.Subscribe, "anyone", "user", "token", "server")
+		v.oneOf(at+".publish", ns.Publish, "anyone", "user", "token", "server")
+		v.oneOf(at+".presence", ns.Presence, "none", "counts", "members")
+		v.oneOf(at+".presence_to", ns.PresenceTo, "anyone", "user", "token", "server")
+	}
+}

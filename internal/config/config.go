@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -50,10 +51,10 @@ type Kind string
 
 // The layers, weakest first.
 const (
-	Default Kind = "default"
-	File    Kind = "file"
-	Env     Kind = "env"
-	FromArg Kind = "flag"
+	FromDefault Kind = "default"
+	FromFile    Kind = "file"
+	FromEnv     Kind = "env"
+	FromFlag    Kind = "flag"
 )
 
 // Origin is where a value came from.
@@ -64,7 +65,7 @@ type Origin struct {
 
 // String implements fmt.Stringer.
 func (o Origin) String() string {
-	if o.Kind == Default || o.Where == "" {
+	if o.Kind == FromDefault || o.Where == "" {
 		return string(o.Kind)
 	}
 	return o.Where
@@ -82,12 +83,14 @@ type Loaded struct {
 // wrong; the Loaded is then empty.
 func Load(opt Options) (Loaded, error) {
 	l := &loader{cfg: skein.DefaultConfig(), root: settings(), places: map[string]place{}}
+	l.keys = secretKeys(l.root)
 	l.file(opt.File)
 	l.environment(opt.Env)
 	l.flags(opt.Flags)
 	if opt.Dev {
 		l.dev()
 	}
+	l.completeNamespaces()
 	l.validate()
 	if len(l.problems) > 0 {
 		return Loaded{}, l.failure()
@@ -102,6 +105,7 @@ type loader struct {
 	places   map[string]place // of everything that is not a default
 	problems []Problem
 	secrets  []string // values that must not be shown
+	keys     *regexp.Regexp
 }
 
 // source is one text that settings come from.
@@ -124,15 +128,16 @@ func (p place) where() string {
 	return fmt.Sprintf("%s:%d:%d", p.src.name, p.line, p.column)
 }
 
-// claim notes where path was set, and forgets what a weaker layer said about
-// the inside of it.
-func (l *loader) claim(path string, at place) {
+// claim notes where path was set.
+func (l *loader) claim(path string, at place) { l.places[path] = at }
+
+// forget drops the places inside path, which a stronger layer replaces as a whole.
+func (l *loader) forget(path string) {
 	for p := range l.places {
 		if inside(p, path) {
 			delete(l.places, p)
 		}
 	}
-	l.places[path] = at
 }
 
 // inside tells whether path is below parent.
@@ -144,7 +149,7 @@ func (l *loader) file(name string) {
 	if name == "" {
 		return
 	}
-	src := &source{kind: File, name: name}
+	src := &source{kind: FromFile, name: name}
 	text, err := readFile(name)
 	if err != nil {
 		l.wrong(place{src: src}, "", "%v", err)
@@ -172,7 +177,7 @@ func readFile(name string) ([]byte, error) {
 
 func (l *loader) flags(flags []Flag) {
 	for _, f := range flags {
-		l.text(&source{kind: FromArg, name: f.Name}, l.root.find(f.Path), f.Value)
+		l.text(&source{kind: FromFlag, name: f.Name}, l.root.find(f.Path), f.Value)
 	}
 }
 
@@ -180,11 +185,24 @@ func (l *loader) flags(flags []Flag) {
 func (l *loader) dev() {
 	before := l.values()
 	l.cfg = l.cfg.WithDev()
-	at := place{src: &source{kind: FromArg, name: "--dev"}}
+	at := place{src: &source{kind: FromFlag, name: "--dev"}}
 	for path, value := range l.values() {
 		if old, known := before[path]; !known || old != value {
 			l.claim(path, at)
 		}
+	}
+}
+
+// completeNamespaces fills in what a namespace leaves out, so that what is in
+// force can be told.
+func (l *loader) completeNamespaces() {
+	for name, ns := range l.cfg.Namespaces {
+		ns.Kind = cmp.Or(ns.Kind, "event")
+		ns.Subscribe = cmp.Or(ns.Subscribe, "server")
+		ns.Publish = cmp.Or(ns.Publish, "server")
+		ns.Presence = cmp.Or(ns.Presence, "none")
+		ns.PresenceTo = cmp.Or(ns.PresenceTo, ns.Subscribe)
+		l.cfg.Namespaces[name] = ns
 	}
 }
 
@@ -239,14 +257,12 @@ func (l *loader) placeOf(path string) place {
 	if at, ok := l.places[path]; ok {
 		return at
 	}
-	below := ""
-	for p := range l.places {
-		if inside(p, path) && (below == "" || p < below) {
-			below = p
+	if s := l.root.find(path); s != nil && s.shape == section {
+		for _, f := range s.fields {
+			if at, ok := l.places[f.path]; ok {
+				return at
+			}
 		}
-	}
-	if below != "" {
-		return l.places[below]
 	}
 	for {
 		i := strings.LastIndexAny(path, ".[")
@@ -263,7 +279,7 @@ func (l *loader) placeOf(path string) place {
 func (l *loader) origins() map[string]Origin {
 	origins := map[string]Origin{}
 	l.root.walk(l.cfg, func(v value) {
-		origins[v.path] = Origin{Kind: Default}
+		origins[v.path] = Origin{Kind: FromDefault}
 		if at, ok := l.places[v.path]; ok {
 			origins[v.path] = Origin{Kind: at.src.kind, Where: at.where()}
 		}
@@ -273,7 +289,7 @@ func (l *loader) origins() map[string]Origin {
 
 // failure sorts the problems: by layer, then by place.
 func (l *loader) failure() error {
-	layer := map[Kind]int{Default: 0, File: 1, Env: 2, FromArg: 3}
+	layer := map[Kind]int{FromDefault: 0, FromFile: 1, FromEnv: 2, FromFlag: 3}
 	slices.SortStableFunc(l.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(layer[a.Kind], layer[b.Kind]), cmp.Compare(a.Line, b.Line),
 			cmp.Compare(a.Column, b.Column), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Path, b.Path))

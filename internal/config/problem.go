@@ -11,7 +11,7 @@ import (
 
 // A Problem is one thing that is wrong.
 type Problem struct {
-	Kind    Kind   // the layer it is in; Default when it is in none
+	Kind    Kind   // the layer it is in; FromDefault when it is in none
 	Source  string // the file, the variable or the flag; empty for a default
 	Line    int    // from 1; 0 when the source has no lines
 	Column  int    // from 1, in characters
@@ -61,8 +61,8 @@ func window(line string, column int) (string, int) {
 	return strings.TrimRight(string(shown), " "), column - from
 }
 
-// maxShown bounds how many problems an Error prints.
-const maxShown = 50
+// An Error prints so many problems and keeps so many.
+const maxShown, maxKept = 50, 1000
 
 // Error is everything that is wrong with a configuration.
 type Error struct{ Problems []Problem }
@@ -85,7 +85,10 @@ func (e *Error) Error() string {
 
 // wrong adds a problem.
 func (l *loader) wrong(at place, path, format string, args ...any) {
-	p := Problem{Kind: Default, Path: path, Message: fmt.Sprintf(format, args...)}
+	if len(l.problems) == maxKept {
+		return
+	}
+	p := Problem{Kind: FromDefault, Path: path, Message: fmt.Sprintf(format, args...)}
 	if at.src != nil {
 		p.Kind, p.Source, p.Line, p.Column = at.src.kind, at.src.name, at.line, at.column
 		if p.Line > 0 && p.Line <= len(at.src.lines) {
@@ -99,6 +102,17 @@ func (l *loader) wrong(at place, path, format string, args ...any) {
 // mask is shown instead of a secret.
 const mask = "********"
 
+// secretKeys matches a key that names a secret, and what follows it.
+func secretKeys(root *setting) *regexp.Regexp {
+	var names []string
+	root.each(func(s *setting) {
+		if s.secret {
+			names = append(names, regexp.QuoteMeta(s.name))
+		}
+	})
+	return regexp.MustCompile(`(?i)(["']?\b(?:` + strings.Join(names, "|") + `)\b["']?\s*:\s*)([^\s#,}][^,}]*)`)
+}
+
 // masked hides the secrets of a line: values that are known to be secret, and
 // whatever follows a key that names one, since a line can be shown before
 // anything on it was understood. Characters stay in their columns.
@@ -106,15 +120,8 @@ func (l *loader) masked(line string) string {
 	for _, secret := range l.secrets {
 		line = strings.ReplaceAll(line, secret, stars(secret))
 	}
-	var names []string
-	l.root.each(func(s *setting) {
-		if s.secret {
-			names = append(names, regexp.QuoteMeta(s.name))
-		}
-	})
-	after := regexp.MustCompile(`(?i)(["']?\b(?:` + strings.Join(names, "|") + `)\b["']?\s*:\s*)([^\s#,}][^,}]*)`)
-	return after.ReplaceAllStringFunc(line, func(found string) string {
-		m := after.FindStringSubmatch(found)
+	return l.keys.ReplaceAllStringFunc(line, func(found string) string {
+		m := l.keys.FindStringSubmatch(found)
 		return m[1] + stars(m[2])
 	})
 }

@@ -41,7 +41,7 @@ type setting struct {
 	secret bool
 	shape  shape
 	typ    reflect.Type
-	field  int        // index in the struct above
+	index  []int      // of the field, from the root or the element that it is in
 	fields []*setting // of a section
 	elem   *setting   // of a table or list
 }
@@ -62,7 +62,7 @@ func (s *setting) addFields(env bool) {
 		}
 		child := &setting{
 			name: name, path: join(s.path, name), doc: f.Tag.Get("doc"), secret: f.Tag.Get("secret") == "true",
-			shape: shapeOf(f.Type), typ: f.Type, field: i,
+			shape: shapeOf(f.Type), typ: f.Type, index: append(slices.Clone(s.index), i),
 		}
 		if env && child.shape != section {
 			child.env = EnvName(child.path)
@@ -160,15 +160,9 @@ func (s *setting) names() []string {
 	return names
 }
 
-// in gives the field of root that the setting, which has no element above it,
-// stands for.
-func (s *setting) in(root reflect.Value) reflect.Value {
-	at := settings()
-	for name := range strings.SplitSeq(s.path, ".") {
-		at = at.child(name)
-		root = root.Field(at.field)
-	}
-	return root
+// of gives the setting's field of the section above it.
+func (s *setting) of(parent reflect.Value) reflect.Value {
+	return parent.Field(s.index[len(s.index)-1])
 }
 
 // value is one value of a configuration.
@@ -188,7 +182,7 @@ func (s *setting) visit(path string, v reflect.Value, fn func(value)) {
 	switch {
 	case s.shape == section:
 		for _, f := range s.fields {
-			f.visit(join(path, f.name), v.Field(f.field), fn)
+			f.visit(join(path, f.name), f.of(v), fn)
 		}
 	case s.shape == table && v.Len() > 0:
 		names := make([]string, 0, v.Len())

@@ -3,11 +3,16 @@ package config
 import "strings"
 
 // closest gives the candidate that was probably meant, "" when none is near:
-// at most a third of the letters may differ, and case and separators never count.
+// one begins with the other, or at most a third of the letters differ. Case and
+// separators never count.
 func closest(got string, candidates []string) string {
 	best, least := "", 1<<30
 	for _, c := range candidates {
-		d := distance(plain(got), plain(c))
+		a, b := plain(got), plain(c)
+		d := distance(a, b)
+		if min(len(a), len(b)) >= 3 && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a)) {
+			d = min(d, 1)
+		}
 		if d < least && d <= max(1, min(len(c), len(got))/3) {
 			best, least = c, d
 		}

@@ -163,6 +163,8 @@ func (p *poller) arm(c *Conn) { p.ctl(c, unix.EPOLL_CTL_MOD) }
 
 func (p *poller) pause(c *Conn, _ bool) { p.ctl(c, unix.EPOLL_CTL_MOD) }
 
+func (p *poller) shut(c *Conn) { _ = unix.Shutdown(int(c.fd), unix.SHUT_WR) }
+
 // close is close(2) under the connection's lock, once: nobody can use the
 // number after it has gone to somebody else.
 func (p *poller) close(c *Conn) {

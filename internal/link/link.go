@@ -96,6 +96,7 @@ type Conn struct {
 	handler Handler
 	drv     driver
 	remote  netip.AddrPort
+	bound   int // bytes that may wait for the peer; zero: as configured
 
 	heard  atomic.Int64 // when the last bytes arrived, on the server's clock
 	pinged int64        // when the last ping left; only the sweeper's
@@ -122,6 +123,7 @@ type Conn struct {
 	paused   bool // the driver was told to stop reading
 	stalled  bool // the worker waits for the queue to shrink
 	armed    bool // the driver was told to say when it can write
+	last     bool // nothing follows what is in out: the stream can be ended behind it
 	lost     bool // something was dropped since the queue was last empty
 	reported bool // Closed has been called
 
@@ -138,6 +140,8 @@ type driver interface {
 	arm(c *Conn)
 	// pause stops or resumes the reading.
 	pause(c *Conn, stop bool)
+	// shut ends our side of the stream; the peer's may go on. It does not block.
+	shut(c *Conn)
 	// close gives the descriptor back. It does not block.
 	close(c *Conn)
 }
@@ -157,6 +161,16 @@ func (c *Conn) Written() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.written
+}
+
+// SetQueue sets how many bytes may wait for this peer, before it is adopted.
+func (c *Conn) SetQueue(bytes int) { c.bound = bytes }
+
+func (c *Conn) queueBound() int {
+	if c.bound > 0 {
+		return c.bound
+	}
+	return c.srv.cfg.Queue
 }
 
 // Handler is the protocol above the connection.
@@ -286,7 +300,7 @@ func (c *Conn) work() {
 			c.handler.Drained()
 			continue
 		}
-		if c.state == stateOpen && c.final == nil && c.queued > c.srv.cfg.Queue/2 {
+		if c.state == stateOpen && c.final == nil && c.queued > c.queueBound()/2 {
 			// The peer does not take its replies, so it gets no new ones: wait for flush.
 			c.stalled = true
 			c.running = false
@@ -341,11 +355,13 @@ func (c *Conn) ended(e *ending) {
 		if c.state == stateClosed {
 			return
 		}
+		c.last = true
 		if e.peer && len(c.out) == 0 {
 			c.releaseLocked() // both close frames are sent: the server ends TCP first (RFC 6455 section 7.1.1)
 			return
 		}
 		c.lingerLocked()
+		c.shutLocked()
 	default:
 		c.releaseLocked()
 	}
@@ -361,6 +377,16 @@ func (c *Conn) lingerLocked() {
 		c.drv.pause(c, false)
 	}
 	c.srv.Deadline(c.srv.Now()+int64(c.srv.cfg.Linger), (*linger)(c))
+}
+
+// shutLocked ends our side of the stream once everything is written, so that a
+// peer that broke the rules sees the end without a reset that could take the
+// close frame away from it.
+func (c *Conn) shutLocked() {
+	if c.last && len(c.out) == 0 && c.state == stateClosing {
+		c.last = false
+		c.drv.shut(c)
+	}
 }
 
 // linger is a Conn as seen by the deadline that ends its closing.

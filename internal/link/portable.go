@@ -122,6 +122,22 @@ func (p *portable) pause(_ *Conn, stop bool) {
 	}
 }
 
+func (p *portable) shut(c *Conn) {
+	w, ok := p.nc.(interface{ CloseWrite() error })
+	if !ok {
+		return
+	}
+	if p.raw != nil {
+		_ = w.CloseWrite()
+		return
+	}
+	c.srv.workers.Add(1)
+	go func() { // TLS writes an alert first
+		defer c.srv.workers.Done()
+		_ = w.CloseWrite()
+	}()
+}
+
 // close does not block: a TLS connection still writes an alert, so that has a
 // goroutine of its own.
 func (p *portable) close(c *Conn) {

@@ -64,7 +64,7 @@ func (c *Conn) sendLocked(b []byte, sub Subscriber, n uint32) {
 	}
 	c.out = append(c.out, item{b: b, sub: sub, n: n})
 	c.queued += len(b) - done
-	if c.queued > c.srv.cfg.Queue {
+	if c.queued > c.queueBound() {
 		c.shedLocked()
 	}
 	if !c.armed && len(c.out) > 0 && c.state != stateClosed {
@@ -85,7 +85,7 @@ func (c *Conn) shedLocked() {
 	last := len(c.out) - 1
 	for r := keep; r <= last; r++ {
 		it := c.out[r]
-		if it.sub != nil && r < last && c.queued > c.srv.cfg.Queue {
+		if it.sub != nil && r < last && c.queued > c.queueBound() {
 			c.queued -= len(it.b)
 			c.lost = true
 			c.srv.metrics.Dropped.Add(int64(it.n))
@@ -97,7 +97,7 @@ func (c *Conn) shedLocked() {
 	}
 	clear(c.out[w:])
 	c.out = c.out[:w]
-	if c.queued > c.srv.cfg.Queue && c.undroppableLocked() > c.srv.cfg.Queue {
+	if c.queued > c.queueBound() && c.undroppableLocked() > c.queueBound() {
 		c.abortLocked(protocol.CloseTooSlow, "replies wait that the client does not read")
 	}
 }
@@ -160,13 +160,14 @@ func (c *Conn) flushedLocked() {
 		if c.lost {
 			c.scheduleLocked()
 		}
+		c.shutLocked()
 	}
 	c.relievedLocked()
 }
 
 // relievedLocked lets the handler go on once the peer has taken its replies.
 func (c *Conn) relievedLocked() {
-	if c.stalled && c.queued <= c.srv.cfg.Queue/4 {
+	if c.stalled && c.queued <= c.queueBound()/4 {
 		c.stalled = false
 		c.scheduleLocked()
 	}

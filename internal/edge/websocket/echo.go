@@ -40,6 +40,7 @@ func (e *Echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	remote := RemoteOf(r, rules.Proxies)
 	c := &echoConn{door: e.door}
+	c.link.SetQueue(4 * echoLimit) // a message must fit, and the bound for clients is far below that
 	if up.Deflate {
 		c.deflate = up.Params.ServerMaxWindowBits
 	}

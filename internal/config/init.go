@@ -1,0 +1,102 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"strings"
+
+	skein "github.com/skein-realtime/skein"
+)
+
+// Init writes a configuration file with every setting at its default, what it
+// means next to it, and two namespaces to begin with.
+func Init() []byte {
+	var b bytes.Buffer
+	b.WriteString(`# Configuration of skein.
+#
+# Everything here except the namespaces is the default and may be left out.
+# A variable of the environment wins over this file: SKEIN_AUTH_TIMEOUT for
+# auth.timeout, and so on. "skein config check FILE" finds mistakes, "skein
+# config explain" shows each value in force and where it came from.
+`)
+	cfg := skein.DefaultConfig()
+	root := settings()
+	for _, s := range root.fields {
+		b.WriteByte('\n')
+		writeSetting(&b, s, s.of(reflect.ValueOf(cfg)), "")
+	}
+	return b.Bytes()
+}
+
+// examples are the namespaces of the written file.
+func examples() []struct {
+	name, doc string
+	rules     skein.Namespace
+} {
+	return []struct {
+		name, doc string
+		rules     skein.Namespace
+	}{
+		{"tick", "the server speaks, everybody may listen", skein.Namespace{Kind: "event", Subscribe: "anyone", Publish: "server"}},
+		{"event", "users speak to each other and see who is there", skein.Namespace{Kind: "event", Subscribe: "user", Publish: "user", Presence: "members"}},
+	}
+}
+
+func writeSetting(b *bytes.Buffer, s *setting, v reflect.Value, indent string) {
+	fmt.Fprintf(b, "%s# %s\n", indent, s.describe())
+	switch s.shape {
+	case section:
+		fmt.Fprintf(b, "%s%s:\n", indent, s.name)
+		writeSection(b, s, v, indent+"  ")
+	case table:
+		writeElement(b, s.elem, indent)
+		fmt.Fprintf(b, "%s%s:\n", indent, s.name)
+		for _, e := range examples() {
+			fmt.Fprintf(b, "%s  # %s\n%s  %s: %s\n", indent, e.doc, indent, e.name, flow(s.elem, reflect.ValueOf(e.rules)))
+		}
+	case list:
+		writeElement(b, s.elem, indent)
+		fmt.Fprintf(b, "%s%s: []\n", indent, s.name)
+	default:
+		fmt.Fprintf(b, "%s%s: %s\n", indent, s.name, value{setting: s, v: v}.text())
+	}
+}
+
+// writeSection writes plain values with their comments beside them in one
+// column, and everything else below its comment.
+func writeSection(b *bytes.Buffer, s *setting, v reflect.Value, indent string) {
+	lines := map[*setting]string{}
+	width := 0
+	for _, f := range s.fields {
+		if f.shape >= words {
+			lines[f] = indent + f.name + ": " + value{setting: f, v: f.of(v)}.text()
+			width = max(width, len(lines[f]))
+		}
+	}
+	for _, f := range s.fields {
+		if line, plain := lines[f]; plain {
+			fmt.Fprintf(b, "%-*s  # %s\n", width, line, f.describe())
+			continue
+		}
+		writeSetting(b, f, f.of(v), indent)
+	}
+}
+
+// writeElement writes the keys of an element as a comment.
+func writeElement(b *bytes.Buffer, elem *setting, indent string) {
+	for _, f := range elem.fields {
+		fmt.Fprintf(b, "%s#   %-12s %s\n", indent, f.name+":", f.describe())
+	}
+}
+
+// flow writes a section on one line, without what is empty.
+func flow(s *setting, v reflect.Value) string {
+	var parts []string
+	for _, f := range s.fields {
+		if field := f.of(v); !field.IsZero() {
+			parts = append(parts, f.name+": "+value{setting: f, v: field}.text())
+		}
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}

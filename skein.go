@@ -171,6 +171,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: cfg.Limits.Handshake.Std(),
+		ReadTimeout:       time.Minute, // of a whole request; a WebSocket is out of net/http's hands by then
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

@@ -287,12 +287,12 @@ func (l *loader) origins() map[string]Origin {
 	return origins
 }
 
-// failure sorts the problems: by layer, then by place.
+// failure sorts the problems by layer and place.
 func (l *loader) failure() error {
 	layer := map[Kind]int{FromDefault: 0, FromFile: 1, FromEnv: 2, FromFlag: 3}
 	slices.SortStableFunc(l.problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(layer[a.Kind], layer[b.Kind]), cmp.Compare(a.Line, b.Line),
-			cmp.Compare(a.Column, b.Column), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Path, b.Path))
+		return cmp.Or(cmp.Compare(layer[a.Kind], layer[b.Kind]), cmp.Compare(a.Source, b.Source),
+			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
 	})
 	return &Error{Problems: l.problems}
 }

@@ -1,11 +1,215 @@
 package config
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
 )
+
+// TestMistakesAreToldWithTheirPlace leaves out the excerpts; the scripts of the
+// command line show those.
+func TestMistakesAreToldWithTheirPlace(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		opt        Options
+		want       []string
+	}{
+		{"misspelt keys", "hartbeat: {interval: 5s}\nauth: {timout: 1s, anon: true}\nLimits: {}\nlimits: {perAddress: 5}\n", Options{}, []string{
+			"skein.yaml:1:1: unknown key `hartbeat`; did you mean `heartbeat`?",
+			"skein.yaml:2:8: auth: unknown key `timout`; did you mean `timeout`?",
+			"skein.yaml:2:20: auth: unknown key `anon`; did you mean `anonymous`?",
+			"skein.yaml:3:1: unknown key `Limits`; did you mean `limits`?",
+			"skein.yaml:4:10: limits: unknown key `perAddress`; did you mean `per_address`?",
+		}},
+		{"a key in the wrong section", "timeout: 1s\nperAddress: 5\n", Options{}, []string{
+			"skein.yaml:1:1: unknown key `timeout` here; there is `auth.timeout` and `drain.timeout`",
+			"skein.yaml:2:1: unknown key `perAddress` here; there is `limits.per_address`",
+		}},
+		{"a key that means nothing", "foo: 1\napi: {kees: 1, bar: 2}\n", Options{}, []string{
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos",
+			"skein.yaml:2:7: api: unknown key `kees`; did you mean `keys`?",
+			"skein.yaml:2:16: api: unknown key `bar`; the keys here are keys",
+		}},
+		{"keys and values of other versions", "database: x\ndata: ./d\ndurability: full\ncluster: {nats: x}\nhooks: {}\nnamespaces: {room: {kind: log, keep: {count: 1}, history: user, subscribe: member}, game: {kind: doc, patch: user}}\n", Options{}, []string{
+			"skein.yaml:1:1: this version keeps no state; `database` is not available in it",
+			"skein.yaml:2:1: this version keeps no state; `data` is not available in it",
+			"skein.yaml:3:1: this version keeps no state; `durability` is not available in it",
+			"skein.yaml:4:1: this version runs as one node; `cluster` is not available in it",
+			"skein.yaml:5:1: this version calls no hooks; `hooks` is not available in it",
+			"skein.yaml:6:27: namespaces.room.kind: this version keeps no state; `log` is not available in it",
+			"skein.yaml:6:32: namespaces.room: this version keeps no state; `keep` is not available in it",
+			"skein.yaml:6:50: namespaces.room: this version keeps no state; `history` is not available in it",
+			"skein.yaml:6:76: namespaces.room.subscribe: this version keeps no state; `member` is not available in it",
+			"skein.yaml:6:98: namespaces.game.kind: this version keeps no state; `doc` is not available in it",
+			"skein.yaml:6:103: namespaces.game: this version keeps no state; `patch` is not available in it",
+		}},
+		{"numbers where text belongs", "listen: 8000\nauth: {jwt: {issuer: true, audience: 1.5}}\n", Options{}, []string{
+			`skein.yaml:1:9: listen: expected text, found the number 8000; put it in quotes`,
+			`skein.yaml:2:22: auth.jwt.issuer: expected text, found true; put it in quotes`,
+			`skein.yaml:2:38: auth.jwt.audience: expected text, found the number 1.5; put it in quotes`,
+		}},
+		{"text where numbers belong", "heartbeat: {misses: \"3\"}\nlimits: {depth: deep, subscriptions: 1.5, connections: 99999999999}\n", Options{}, []string{
+			`skein.yaml:1:21: heartbeat.misses: expected a whole number, found the text "3"; leave the quotes out`,
+			`skein.yaml:2:17: limits.depth: expected a whole number, found the text "deep"`,
+			`skein.yaml:2:38: limits.subscriptions: expected a whole number, found the number 1.5`,
+			`skein.yaml:2:56: limits.connections: "99999999999" is not a whole number within 32 bits`,
+		}},
+		{"words where true or false belongs", "auth: {anonymous: yes}\ndemos: 1\n", Options{}, []string{
+			`skein.yaml:1:19: auth.anonymous: expected true or false, found the text "yes"`,
+			`skein.yaml:2:8: demos: expected true or false, found the number 1`,
+		}},
+		{"durations and sizes", "auth: {timeout: 15}\nheartbeat: {interval: 1 minute}\nlimits: {message: 1TB, frame: 12x, queue: -1}\n", Options{}, []string{
+			`skein.yaml:1:17: auth.timeout: "15" is not a duration; write a number and a unit: 500ms, 15s, 10m, 24h`,
+			`skein.yaml:2:23: heartbeat.interval: "1 minute" is not a duration; write a number and a unit: 500ms, 15s, 10m, 24h`,
+			`skein.yaml:3:19: limits.message: "1TB" is not a size; write bytes or a number and a unit: 4096, 64KiB, 1MiB`,
+			`skein.yaml:3:31: limits.frame: "12x" is not a size; write bytes or a number and a unit: 4096, 64KiB, 1MiB`,
+			`skein.yaml:3:43: limits.queue: "-1" is not a size; write bytes or a number and a unit: 4096, 64KiB, 1MiB`,
+		}},
+		{"a list that is none", "origins: https://a.example\ntrusted_proxies: {a: b}\napi: {keys: {a: b}}\n", Options{}, []string{
+			`skein.yaml:1:10: origins: expected a list of texts, found the text "https://a.example"; put it in brackets: [https://a.example]`,
+			`skein.yaml:2:18: trusted_proxies: expected a list of texts, found a map`,
+			`skein.yaml:3:13: api.keys: expected a list, found a map`,
+		}},
+		{"a section that is none", "limits: 5\ntls: [a]\nnamespaces: [a]\n", Options{}, []string{
+			`skein.yaml:1:9: limits: expected a section with keys, found the number 5; its keys are message, frame, queue, connections, per_address, subscriptions, frames_per_second, handshake, depth, body`,
+			`skein.yaml:2:6: tls: expected a section with keys, found a list; its keys are cert, key`,
+			`skein.yaml:3:13: namespaces: expected a map of names, found a list`,
+		}},
+		{"keys without values", "listen:\nauth:\n  timeout: ~\n", Options{}, []string{
+			`skein.yaml:1:8: listen: has no value; write one, or leave the key out`,
+			`skein.yaml:3:12: auth.timeout: has no value; write one, or leave the key out`,
+		}},
+		{"zeros that do not mean zero", "listen: \"\"\nauth: {timeout: 0}\nheartbeat: {misses: 0}\n", Options{}, []string{
+			`skein.yaml:1:9: listen: "" stands for the default, 127.0.0.1:8000; write that, or leave it out`,
+			`skein.yaml:2:17: auth.timeout: 0s stands for the default, 15s; write that, or leave it out`,
+			`skein.yaml:3:21: heartbeat.misses: 0 stands for the default, 3; write that, or leave it out`,
+		}},
+		{"values out of bounds", "heartbeat: {misses: 200, interval: 1ms}\nlimits: {message: 1, frame: 1}\ndrain: {spread: 2h}\n", Options{}, []string{
+			`skein.yaml:1:21: heartbeat.misses: 200 is not between 1 and 100`,
+			`skein.yaml:1:36: heartbeat.interval: 1ms is not between 100ms and 1h`,
+			`skein.yaml:2:19: limits.message: 1 is not between 128 and 67108864`,
+			`skein.yaml:2:29: limits.frame: 1 is not between 128 and 67108864`,
+			`skein.yaml:3:17: drain.spread: 2h is not between 1ms and 1h`,
+		}},
+		{"values that are none of those allowed", "websocket: {driver: epol}\nlog: {level: warning, format: xml}\nnamespaces: {Room: {kind: evnt, presence: all}}\n", Options{}, []string{
+			"skein.yaml:1:21: websocket.driver: \"epol\" is not one of auto, epoll, portable; did you mean `epoll`?",
+			"skein.yaml:2:14: log.level: \"warning\" is not one of debug, info, warn, error; did you mean `warn`?",
+			`skein.yaml:2:31: log.format: "xml" is not one of auto, text, json`,
+			`skein.yaml:3:14: namespaces.Room: "Room" is not a name; use lower-case letters, digits, '_', '.', '-', at most 64`,
+			"skein.yaml:3:27: namespaces.Room.kind: \"evnt\" is not one of event; did you mean `event`?",
+			`skein.yaml:3:43: namespaces.Room.presence: "all" is not one of none, counts, members`,
+		}},
+		{"keys of the API", "api:\n  keys:\n    - name: a\n      hash: sha1:abc\n    - {name: a, hash: \"\", scopes: [\"*\"]}\n", Options{}, []string{
+			`skein.yaml:3:7: api.keys[0].scopes: without scopes the key can do nothing; ["*"] allows every verb`,
+			`skein.yaml:4:13: api.keys[0].hash: not a hash; it is sha256: and 64 hex digits, as skein key prints it`,
+			`skein.yaml:5:14: api.keys[1].name: "a" is used twice`,
+			`skein.yaml:5:23: api.keys[1].hash: not a hash; it is sha256: and 64 hex digits, as skein key prints it`,
+		}},
+		{"files that are not there", "tls: {cert: nope.pem, key: nokey.pem}\nauth: {jwt: {public_keys: [none.pem, \"-----BEGIN X\"]}}\n", Options{}, []string{
+			`skein.yaml:1:13: tls.cert: cannot read nope.pem: no such file or directory`,
+			`skein.yaml:1:28: tls.key: cannot read nokey.pem: no such file or directory`,
+			`skein.yaml:2:28: auth.jwt.public_keys[0]: open none.pem: no such file or directory`,
+			`skein.yaml:2:38: auth.jwt.public_keys[1]: no PEM block in it`,
+		}},
+		{"one TLS file", "tls: {cert: nope.pem}\n", Options{}, []string{
+			`skein.yaml:1:1: tls: cert and key go together; one of them is missing`,
+		}},
+		{"addresses", "listen: localhost\norigins: [\"https://ok.example\", example.com]\ntrusted_proxies: [10.0.0.0]\nauth: {jwt: {jwks: \"ftp://x\"}}\n", Options{}, []string{
+			`skein.yaml:1:9: listen: "localhost" is not an address; write host:port`,
+			`skein.yaml:2:33: origins[1]: "example.com" is not an origin; write scheme://host[:port] without a path, or "*"`,
+			`skein.yaml:3:19: trusted_proxies[0]: "10.0.0.0" is not a network; write it as 10.0.0.0/8`,
+			`skein.yaml:4:20: auth.jwt.jwks: "ftp://x" is not an http or https URL`,
+		}},
+		{"a short secret", "auth: {jwt: {hmac_secret: short}}\n", Options{}, []string{
+			`skein.yaml:1:27: auth.jwt.hmac_secret: 5 bytes are too short for HS256; at least 32 are needed (RFC 7518 section 3.2)`,
+		}},
+		{"a key twice", "listen: 127.0.0.1:1\nauth: {timeout: 1s, timeout: 2s}\nlisten: 127.0.0.1:2\n", Options{}, []string{
+			`skein.yaml:2:21: auth.timeout: is there twice; the first is on line 2`,
+			`skein.yaml:3:1: listen: is there twice; the first is on line 1`,
+		}},
+		{"not YAML", "a: b: c\n", Options{}, []string{
+			`skein.yaml:1:4: not YAML: mapping value is not allowed in this context`,
+		}},
+		{"a tab", "auth:\n\ttimeout: 1s\n", Options{}, []string{
+			`skein.yaml:2:1: not YAML: found character tab that cannot start any token; indent with spaces`,
+		}},
+		{"wrong indentation", "auth:\n  timeout: 15s\n   anonymous: true\n", Options{}, []string{
+			`skein.yaml:2:12: not YAML: mapping value is not allowed in this context`,
+		}},
+		{"an open bracket", "auth: {timeout: 1s\nlog: {level: info}\n", Options{}, []string{
+			`skein.yaml:2:1: not YAML: ',' or '}' must be specified`,
+		}},
+		{"an open quote", "listen: \"127.0.0.1:80\nauth: {}\n", Options{}, []string{
+			`skein.yaml:1:9: not YAML: could not find end character of double-quoted text`,
+		}},
+		{"another shape than a map", "- listen: x\n", Options{}, []string{
+			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos`,
+		}},
+		{"a second document", "demos: true\n---\ndemos: false\n", Options{}, []string{
+			`skein.yaml:3:1: a second document; everything belongs into one`,
+		}},
+		{"a tag", "listen: !!str 5\n", Options{}, []string{
+			`skein.yaml:1:9: listen: expected text, found the tag !!str`,
+		}},
+		{"aliases", "listen: *nope\nnamespaces: {a: &a {kind: event}, b: &a {}, <<: 5}\n", Options{}, []string{
+			`skein.yaml:1:9: there is no anchor &nope`,
+			`skein.yaml:2:38: the anchor &a is there twice`,
+			`skein.yaml:2:49: namespaces: << takes a map, not the number 5`,
+		}},
+		{"not UTF-8", "demos: true\nlisten: \xff\n", Options{}, []string{
+			`skein.yaml:2:1: the text is not UTF-8`,
+		}},
+		{"Windows line ends", "demos: true\r\nauth: {timeout: x}\r\n", Options{}, []string{
+			`skein.yaml:2:17: auth.timeout: "x" is not a duration; write a number and a unit: 500ms, 15s, 10m, 24h`,
+		}},
+		{"a variable nobody knows", "", Options{Env: []string{"SKEIN_AUTH_TIMOUT=1s", "SKEIN_FOO=1", "SKEIN_DATABASE=x", "SKEIN_CLUSTER_NATS=x", "SKEIN_AUTH=x"}}, []string{
+			`SKEIN_AUTH: there is no such setting; did you mean SKEIN_AUTH_TIMEOUT?`,
+			`SKEIN_AUTH_TIMOUT: there is no such setting; did you mean SKEIN_AUTH_TIMEOUT?`,
+			"SKEIN_CLUSTER_NATS: this version runs as one node; `cluster` is not available in it",
+			"SKEIN_DATABASE: this version keeps no state; `database` is not available in it",
+			"SKEIN_FOO: there is no such setting; `skein config explain --json` lists the variables",
+		}},
+		{"variables with wrong values", "", Options{Env: []string{"SKEIN_AUTH_TIMEOUT=15", "SKEIN_AUTH_ANONYMOUS=yes", "SKEIN_LIMITS_DEPTH=x", "SKEIN_LIMITS_BODY=1", "SKEIN_ORIGINS=https://ok.example,nope", "SKEIN_AUTH_JWT_HMAC_SECRET=short", "SKEIN_TLS_CERT=x"}}, []string{
+			`SKEIN_AUTH_ANONYMOUS: "yes" is not true or false`,
+			`SKEIN_AUTH_JWT_HMAC_SECRET: 5 bytes are too short for HS256; at least 32 are needed (RFC 7518 section 3.2)`,
+			`SKEIN_AUTH_TIMEOUT: "15" is not a duration; write a number and a unit: 500ms, 15s, 10m, 24h`,
+			`SKEIN_LIMITS_BODY: 1 is not between 1024 and 1073741824`,
+			`SKEIN_LIMITS_DEPTH: "x" is not a whole number within 32 bits`,
+			`SKEIN_ORIGINS: "nope" is not an origin; write scheme://host[:port] without a path, or "*"`,
+			`SKEIN_TLS_CERT: cert and key go together; one of them is missing`,
+		}},
+		{"variables that are YAML", "", Options{Env: []string{"SKEIN_NAMESPACES={room: {kind: evnt, foo: 1}}", "SKEIN_API_KEYS=[{name: x}", "SKEIN_TRUSTED_PROXIES=[a, 5]"}}, []string{
+			`SKEIN_API_KEYS:1:1: not YAML: sequence end token ']' not found`,
+			"SKEIN_NAMESPACES:1:15: namespaces.room.kind: \"evnt\" is not one of event; did you mean `event`?",
+			"SKEIN_NAMESPACES:1:21: namespaces.room: unknown key `foo`; the keys here are kind, subscribe, publish, presence, presence_to",
+			`SKEIN_TRUSTED_PROXIES:1:2: trusted_proxies[0]: "a" is not a network; write it as 10.0.0.0/8`,
+			`SKEIN_TRUSTED_PROXIES:1:5: trusted_proxies[1]: expected text, found the number 5; put it in quotes`,
+		}},
+		{"flags", "log: {level: loud}\n", Options{Flags: []Flag{{"listen", "--listen", "8000"}, {"log.level", "--log-level", "inof"}}}, []string{
+			`--listen: "8000" is not an address; write host:port`,
+			"--log-level: \"inof\" is not one of debug, info, warn, error; did you mean `info`?",
+		}},
+		{"all layers at once, weakest first", "foo: 1\n", Options{Env: []string{"SKEIN_BAR=1"}, Flags: []Flag{{"log.level", "--log-level", "loud"}}}, []string{
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos",
+			"SKEIN_BAR: there is no such setting; `skein config explain --json` lists the variables",
+			`--log-level: "loud" is not one of debug, info, warn, error`,
+		}},
+		{"a file that is not there", "", Options{File: "/nonexistent/skein.yaml"}, []string{
+			`skein.yaml: cannot read the file: no such file or directory`,
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, wrong := load(t, tc.text, tc.opt)
+			var got []string
+			for line := range strings.Lines(wrong) {
+				if !strings.HasPrefix(line, "  ") {
+					got = append(got, strings.TrimSuffix(line, "\n"))
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

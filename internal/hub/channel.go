@@ -147,6 +147,8 @@ func (h *Hub) enlist(c *Conn, s *Sub, opt SubOptions) (old *Sub, err error) {
 		}
 		c.subs = append(c.subs, s)
 	}
+	c.binding.Lock()
+	defer c.binding.Unlock()
 	user := c.User()
 	if user == "" {
 		insert()
@@ -209,13 +211,30 @@ func (h *Hub) Unsubscribe(c *Conn, name string) bool {
 	if s == nil {
 		return false
 	}
-	return s.end(false)
+	return s.end()
 }
 
-// end takes the subscription away; closing: the connection goes with it.
-func (s *Sub) end(closing bool) bool {
-	c, ch, h := s.conn, s.ch, s.conn.hub
+// end takes the subscription away; false: it was gone already.
+func (s *Sub) end() bool {
+	ch := s.ch
 	s.live.Store(false)
+	if !s.delist() {
+		return false
+	}
+	ch.parts[s.conn.shard.index].remove(s)
+	ch.subs.Add(-1)
+	s.watch(false)
+	s.announce(false)
+	s.conn.hub.release(ch)
+	return true
+}
+
+// delist takes the subscription off its connection's list and counts its user,
+// as enlist does.
+func (s *Sub) delist() bool {
+	c, ch, h := s.conn, s.ch, s.conn.hub
+	c.binding.Lock()
+	defer c.binding.Unlock()
 	remove := func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -233,26 +252,17 @@ func (s *Sub) end(closing bool) bool {
 	}
 	user := c.User()
 	if user == "" {
-		if !remove() {
-			return false
-		}
-	} else {
-		us := h.userStripe(user)
-		us.mu.Lock()
-		ok := remove()
-		if ok && !subscribed(us.m[user], ch, c) {
-			ch.users.Add(-1)
-		}
-		us.mu.Unlock()
-		if !ok {
-			return false
-		}
+		return remove()
 	}
-	ch.parts[c.shard.index].remove(s)
-	ch.subs.Add(-1)
-	s.watch(false)
-	s.announce(false)
-	h.release(ch)
+	us := h.userStripe(user)
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	if !remove() {
+		return false
+	}
+	if !subscribed(us.m[user], ch, c) {
+		ch.users.Add(-1)
+	}
 	return true
 }
 

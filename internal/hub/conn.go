@@ -27,6 +27,10 @@ type Conn struct {
 	direct atomic.Uint32 // dropped messages that were addressed to it
 	bound  atomic.Bool   // has a user
 
+	// binding is held while the user or the subscriptions change, so that the
+	// channels' counts of users stay right. It is taken before any other lock.
+	binding sync.Mutex
+
 	mu       sync.Mutex // guards all below
 	identity auth.Identity
 	subs     []*Sub
@@ -50,12 +54,9 @@ func (h *Hub) Add(c *Conn, out Outlet, encoding int, owner any, identity auth.Id
 // Remove forgets a connection: its subscriptions end, its user is unbound.
 func (h *Hub) Remove(c *Conn) {
 	for _, s := range c.leaveAll() {
-		s.end(true)
+		s.end()
 	}
-	c.mu.Lock()
-	user := c.identity.User
-	c.mu.Unlock()
-	h.unlist(user, c)
+	h.unlist(c.User(), c)
 	cs := h.connStripe(c.ID)
 	cs.mu.Lock()
 	delete(cs.m, c.ID)
@@ -66,6 +67,8 @@ func (h *Hub) Remove(c *Conn) {
 // leaveAll marks the connection as gone, so that nothing subscribes it any
 // more, and gives what it was subscribed to.
 func (c *Conn) leaveAll() []*Sub {
+	c.binding.Lock()
+	defer c.binding.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
@@ -179,8 +182,14 @@ func (c *Conn) subTo(ch *Channel) *Sub {
 // the new one join.
 func (c *Conn) Bind(identity auth.Identity) {
 	h := c.hub
-	c.bound.Store(identity.User != "")
+	c.binding.Lock()
+	defer c.binding.Unlock()
 	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return
+	}
+	c.bound.Store(identity.User != "")
 	old := c.identity.User
 	if old == identity.User {
 		c.identity = identity

@@ -94,7 +94,7 @@ const (
 
 // call answers `call` with what the application's handler makes of it. The
 // handler has a goroutine of its own, since it may itself wait for the client.
-func call(ctx context.Context, s *Session, f *protocol.Frame) error {
+func call(_ context.Context, s *Session, f *protocol.Frame) error {
 	method, err := f.Required("method", protocol.MaxMethod)
 	if err != nil {
 		return err
@@ -109,22 +109,19 @@ func call(ctx context.Context, s *Session, f *protocol.Frame) error {
 	}
 	data := append([]byte(nil), f.Raw("data")...)
 	s.mu.Lock()
-	if s.inFlight >= maxCalls {
+	calls := s.callsLocked()
+	if calls.running >= maxCalls {
 		s.mu.Unlock()
 		return fault.New(fault.Unavailable, "%d calls of this connection are still running", maxCalls).After(time.Second)
 	}
-	s.inFlight++
-	if s.ctx == nil {
-		s.ctx, s.cancel = context.WithCancel(ctx)
-	}
-	ctx = s.ctx
+	calls.running++
 	s.mu.Unlock()
 	s.srv.running.Add(1)
 	go func() {
 		defer s.srv.running.Done()
-		result, err := handler(ctx, s, data)
+		result, err := handler(calls.ctx, s, data)
 		s.mu.Lock()
-		s.inFlight--
+		calls.running--
 		s.mu.Unlock()
 		if err != nil {
 			s.fail(frameID, "", fault.Of(err))
@@ -154,16 +151,14 @@ func (s *Session) Call(ctx context.Context, method string, data []byte) ([]byte,
 		s.mu.Unlock()
 		return nil, fault.New(fault.NotFound, "the connection has ended")
 	}
-	if len(s.asked) >= maxAsked {
+	calls := s.callsLocked()
+	if len(calls.asked) >= maxAsked {
 		s.mu.Unlock()
 		return nil, fault.New(fault.Unavailable, "%d calls to this connection are still open", maxAsked).After(time.Second)
 	}
-	if s.asked == nil {
-		s.asked = map[uint64]chan answer{}
-	}
-	s.askedID++
-	n := s.askedID
-	s.asked[n] = ch
+	calls.last++
+	n := calls.last
+	calls.asked[n] = ch
 	s.mu.Unlock()
 	b := strconv.AppendUint(append([]byte(nil), `{"type":"call","id":`...), n, 10)
 	b = protocol.AppendString(append(b, `,"method":`...), method)
@@ -174,7 +169,7 @@ func (s *Session) Call(ctx context.Context, method string, data []byte) ([]byte,
 		return a.data, a.err
 	case <-ctx.Done():
 		s.mu.Lock()
-		delete(s.asked, n)
+		delete(calls.asked, n)
 		s.mu.Unlock()
 		return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "the client did not answer in time")
 	}
@@ -188,8 +183,11 @@ func reply(_ context.Context, s *Session, f *protocol.Frame) error {
 		return err
 	}
 	s.mu.Lock()
-	ch := s.asked[uint64(n)]
-	delete(s.asked, uint64(n))
+	var ch chan answer
+	if s.calls != nil {
+		ch = s.calls.asked[uint64(n)]
+		delete(s.calls.asked, uint64(n))
+	}
 	s.mu.Unlock()
 	if ch == nil {
 		return fault.New(fault.NotFound, "id: no call is waiting for this reply")

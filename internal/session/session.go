@@ -35,15 +35,35 @@ type Session struct {
 	// Owned by whoever calls Receive.
 	bucket  ratelimit.Bucket
 	strikes int
-	early   [][]byte
-	earlyN  int
+	early   *early // nil: nothing came before the welcome
 
-	mu       sync.Mutex // guards all below
-	asked    map[uint64]chan answer
-	askedID  uint64
-	inFlight int
-	ctx      context.Context // of its calls; made with the first one, ended with the session
-	cancel   context.CancelFunc
+	mu    sync.Mutex // guards calls and what is in it
+	calls *calls     // nil: none so far
+}
+
+// early is what came before the welcome.
+type early struct {
+	frames [][]byte
+	bytes  int
+}
+
+// calls are the calls of one connection, in both directions. Few connections
+// have any, so they are kept apart.
+type calls struct {
+	ctx     context.Context // of the client's; ended with the session
+	cancel  context.CancelFunc
+	running int                    // the client's that run
+	asked   map[uint64]chan answer // ours that wait for a reply
+	last    uint64
+}
+
+// callsLocked makes them on first use.
+func (s *Session) callsLocked() *calls {
+	if s.calls == nil {
+		s.calls = &calls{asked: map[uint64]chan answer{}}
+		s.calls.ctx, s.calls.cancel = context.WithCancel(s.srv.ctx)
+	}
+	return s.calls
 }
 
 // Opening is what a client gave before its first frame.
@@ -186,10 +206,11 @@ func (s *Session) welcome(frameID []byte, identity auth.Identity) {
 	b = strconv.AppendInt(append(b, `,"time":`...), now.UnixMilli(), 10)
 	s.send(append(b, '}'))
 	s.watchExpiry(identity)
-	early := s.early
-	s.early, s.earlyN = nil, 0
-	for _, text := range early {
-		s.run(text)
+	if e := s.early; e != nil {
+		s.early = nil
+		for _, text := range e.frames {
+			s.run(text)
+		}
 	}
 }
 
@@ -255,12 +276,15 @@ func (s *Session) postpone(f *protocol.Frame, text []byte) {
 	if s.ended.Load() {
 		return
 	}
-	if len(s.early) >= maxEarlyFrames || s.earlyN+len(text) > maxEarlyBytes {
+	if s.early == nil {
+		s.early = new(early)
+	}
+	if len(s.early.frames) >= maxEarlyFrames || s.early.bytes+len(text) > maxEarlyBytes {
 		s.fail(f.ID, "", fault.New(fault.TooLarge, "too much sent before the welcome; at most %d frames and %d bytes are kept", maxEarlyFrames, maxEarlyBytes))
 		return
 	}
-	s.early = append(s.early, text)
-	s.earlyN += len(text)
+	s.early.frames = append(s.early.frames, text)
+	s.early.bytes += len(text)
 }
 
 // OK sends the reply to a frame, if the client asked for one. fields appends the
@@ -310,15 +334,14 @@ func (s *Session) Closed() {
 	s.ended.Store(true)
 	s.early = nil
 	s.mu.Lock()
-	asked := s.asked
-	s.asked = nil
-	if s.cancel != nil {
-		s.cancel()
+	if c := s.calls; c != nil {
+		c.cancel()
+		for _, ch := range c.asked {
+			ch <- answer{err: fault.New(fault.NotFound, "the connection has ended")}
+		}
+		clear(c.asked)
 	}
 	s.mu.Unlock()
-	for _, ch := range asked {
-		ch <- answer{err: fault.New(fault.NotFound, "the connection has ended")}
-	}
 	if s.welcomed.Load() {
 		s.srv.cfg.Hub.Remove(&s.Conn)
 	}

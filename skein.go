@@ -141,6 +141,9 @@ func (s *Server) Addr() net.Addr {
 	return nil
 }
 
+// Connections is how many connections are open, welcomed or not.
+func (s *Server) Connections() int64 { return s.links.Metrics().Open.Load() }
+
 // Listen opens the configured address, so that its failure can be told from
 // others and its port be known before [Server.Serve].
 func (s *Server) Listen() (net.Listener, error) {

@@ -3,6 +3,7 @@ package protocol
 import (
 	"math"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 	"unsafe"
 
@@ -57,6 +58,19 @@ func (o *Object) Read(data []byte, depth int) error {
 		return syntax(i, "something follows the object")
 	}
 	return nil
+}
+
+var objects = sync.Pool{New: func() any { return new(Object) }}
+
+// GetObject takes an Object from a pool; give it back with [PutObject] when
+// nothing of it is used any more.
+func GetObject() *Object { return objects.Get().(*Object) }
+
+// PutObject gives an Object back to the pool.
+func PutObject(o *Object) {
+	clear(o.members) // do not keep the text alive
+	o.members = nil
+	objects.Put(o)
 }
 
 // maxMembers bounds the search for double members, which is quadratic.

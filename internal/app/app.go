@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -63,7 +62,6 @@ func Serve(ctx context.Context, opt Options) error {
 		_ = s.Close()
 		return fmt.Errorf("%w: %w", ErrStart, explainListen(cfg.Listen, err))
 	}
-	collectLessMemory()
 	greet(opt.Stderr, cfg, l.Addr(), or(opt.Version, skein.Version))
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -72,6 +70,9 @@ func Serve(ctx context.Context, opt Options) error {
 	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(serving, l) }()
+	kept := make(chan struct{})
+	go func() { defer close(kept); keepMemory(serving, s) }()
+	defer func() { stop(); <-kept }()
 	stopping := false
 	for {
 		select {
@@ -102,17 +103,6 @@ func or(a, b string) string {
 	}
 	return a
 }
-
-// collectLessMemory lets the heap grow less between collections than Go's
-// default: idle connections are many small objects that live long, so the
-// default would hold as much again in garbage. GOGC, when set, wins.
-func collectLessMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-}
-
-const gcPercent = 50
 
 // newLogger follows the log section of the configuration.
 func newLogger(w io.Writer, cfg skein.Log) *slog.Logger {

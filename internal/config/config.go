@@ -91,7 +91,9 @@ func Load(opt Options) (Loaded, error) {
 		l.dev()
 	}
 	l.completeNamespaces()
-	l.validate()
+	if !l.exhausted {
+		l.validate()
+	}
 	if len(l.problems) > 0 {
 		return Loaded{}, l.failure()
 	}
@@ -106,6 +108,9 @@ type loader struct {
 	problems []Problem
 	secrets  []string // values that must not be shown
 	keys     *regexp.Regexp
+	// exhausted: a text was given up half way, so that checking the values would
+	// only complain about what was not read.
+	exhausted bool
 }
 
 // source is one text that settings come from.

@@ -12,16 +12,10 @@ import (
 	skein "github.com/skein-realtime/skein"
 )
 
-// bomb is a text whose aliases stand for 10^9 values.
+// bomb is a text whose merges stand for 3^30 pairs.
 func bomb() string {
 	var b strings.Builder
-	b.WriteString("origins: &a0 [x, x, x, x, x, x, x, x, x, x]\napi: {keys: [")
-	for i := range 2000 {
-		fmt.Fprintf(&b, "{name: k%d, hash: x, scopes: &s%d [%s]},\n", i, i, strings.Repeat("x,", 100))
-	}
-	b.WriteString("]}\ntrusted_proxies: [")
-	b.WriteString(strings.Repeat("*a0,", 1000))
-	b.WriteString("]\nnamespaces:\n  n0: &n0 {kind: event}\n")
+	b.WriteString("namespaces:\n  n0: &n0 {kind: event}\n")
 	for i := range 30 {
 		fmt.Fprintf(&b, "  n%d: &n%d {<<: [*n%d, *n%d, *n%d]}\n", i+1, i+1, i, i, i)
 	}
@@ -39,7 +33,8 @@ func TestHostileTextsAreRefusedQuickly(t *testing.T) {
 		{"anchors", strings.Repeat("&a ", MaxFile/4), ""},
 		{"an alias inside its own anchor", "namespaces: &a {room: {<<: *a}}\n", ""},
 		{"blocks", blocks(1000), "nested more than 32 levels deep"},
-		{"one key for ever", strings.Repeat("a: 1\n", MaxFile/8), "and 950 more"},
+		{"one key for ever", strings.Repeat("a: 1\n", MaxFile/8), "more than 100000 keys"},
+		{"many wrong keys", strings.Repeat("a: 1\n", 20_000), "and 950 more"},
 		{"too large", strings.Repeat("#", MaxFile+1), "larger than 1 MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -78,7 +73,7 @@ func TestErrorsAreOfOneType(t *testing.T) {
 
 func FuzzLoad(f *testing.F) {
 	f.Add(string(Init()), "15s", false)
-	f.Add(bomb()[:2000], "{room: {kind: event}}", true)
+	f.Add(bomb(), "{room: {kind: event}}", true)
 	for _, text := range []string{
 		"", "a", "- a", "a: b", "a:\n  - b: [c, {d: e}]\n", "namespaces: {a: &a {kind: event}, b: *a, c: {<<: *a}}", "listen: |\n  x\n", "<<: {listen: x}", "? listen\n: y",
 		"namespaces: &a {room: {<<: *a}}", "a: &a *a", "listen: !!str 5", "---\na: 1\n---\n", "\t", "'", "\"\\", "%YAML 1.2\n---\n", "auth: {jwt: {hmac_secret: s3cr3t", "api: {keys: [{scopes: *x}]}",

@@ -20,6 +20,9 @@ const (
 	maxDepth = 32
 	// maxIndent is the same bound for blocks, in columns.
 	maxIndent = 256
+	// maxTokens bounds a text, since the parser takes time with the square of the
+	// keys of a map.
+	maxTokens = 100_000
 	// maxValues bounds what aliases and merges can blow a text up to.
 	maxValues = 100_000
 )
@@ -40,6 +43,10 @@ func (l *loader) yaml(src *source, text []byte, use func(*decoder)) {
 	tokens := lexer.Tokenize(string(text))
 	if deep := tooDeep(tokens); deep != nil {
 		l.wrong(d.at(deep), "", "nested more than %d levels deep", maxDepth)
+		return
+	}
+	if len(tokens) > maxTokens {
+		l.wrong(d.at(tokens[maxTokens]), "", "more than %d keys, values and signs", maxTokens)
 		return
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -88,9 +95,11 @@ func tooDeep(tokens token.Tokens) *token.Token {
 
 // syntax reports that the parser gave up. Its errors know the token.
 func (d *decoder) syntax(err error) {
-	at, message := place{src: d.src}, err.Error()
-	if e := yaml.Error(nil); errors.As(err, &e) {
-		message = e.GetMessage()
+	at, message := place{src: d.src}, ""
+	if e := yaml.Error(nil); !errors.As(err, &e) {
+		message = err.Error()
+	} else {
+		message = e.GetMessage() // Error prints the text around it, which takes long
 		if t := e.GetToken(); t != nil {
 			at = d.at(t)
 		}
@@ -157,6 +166,7 @@ func (d *decoder) follow(n ast.Node) ast.Node {
 func (d *decoder) spend(n ast.Node) bool {
 	d.left--
 	if d.left == 0 {
+		d.exhausted = true
 		d.wrong(d.start(n), "", "more than %d values, aliases counted", maxValues)
 	}
 	return d.left > 0

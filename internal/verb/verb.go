@@ -208,15 +208,16 @@ func readObject(o *protocol.Object, raw []byte, depth int) error {
 // decode reads params strictly: an unknown field is an error, because a
 // mistyped "exclude" must not become a message to everybody.
 func decode(raw []byte, depth int, p any, keyed bool) error {
-	var o protocol.Object
-	if err := readObject(&o, raw, depth); err != nil {
+	o := protocol.GetObject()
+	defer protocol.PutObject(o)
+	if err := readObject(o, raw, depth); err != nil {
 		return err
 	}
 	if r, ok := p.(Reader); ok {
-		return r.ReadParams(&o)
+		return r.ReadParams(o)
 	}
 	if keyed && o.Has("key") {
-		raw = withoutKey(&o)
+		raw = withoutKey(o)
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()

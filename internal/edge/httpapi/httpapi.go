@@ -178,7 +178,8 @@ func (a *API) batch(ctx context.Context, key *auth.APIKey, body []byte) ([]byte,
 const maxBatchDepth = 1000
 
 func (a *API) command(ctx context.Context, key *auth.APIKey, raw []byte) ([]byte, error) {
-	var o protocol.Object
+	o := protocol.GetObject()
+	defer protocol.PutObject(o)
 	if err := o.Read(raw, maxBatchDepth); err != nil {
 		return nil, fault.New(fault.BadRequest, "command: %s", err)
 	}

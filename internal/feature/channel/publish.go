@@ -116,7 +116,8 @@ func (p *PublishParams) readTargets(raw []byte) error {
 
 // read reads one target; at is its place in the params.
 func (t *Target) read(at string, raw []byte) error {
-	var o protocol.Object
+	o := protocol.GetObject()
+	defer protocol.PutObject(o)
 	if err := o.Read(raw, 4); err != nil {
 		return fault.Field(at, "must be an object such as {\"channel\": \"room:7\"}")
 	}

@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"strings"
 
-	skein "github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein"
 )
 
 // bounds is what Validate allows a setting to be.

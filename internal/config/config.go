@@ -21,7 +21,7 @@ import (
 	"slices"
 	"strings"
 
-	skein "github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein"
 )
 
 // MaxFile bounds the configuration file, in bytes.
@@ -251,7 +251,7 @@ func withSuggestion(message string) string {
 	if !found {
 		return message
 	}
-	if meant := closest(strings.Trim(got, `"`), strings.Split(list, ", ")); meant != "" {
+	if meant := Closest(strings.Trim(got, `"`), strings.Split(list, ", ")); meant != "" {
 		return message + "; did you mean `" + meant + "`?"
 	}
 	return message

@@ -9,7 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	skein "github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein"
 )
 
 // decoder fills settings from one YAML text.
@@ -87,7 +87,7 @@ func (d *decoder) unknown(s *setting, path string, p pair) {
 		d.wrong(p.at, path, "%s", notHere(why, name))
 		return
 	}
-	meant := closest(p.key, s.names())
+	meant := Closest(p.key, s.names())
 	if meant != "" {
 		if child := s.child(meant); child.secret {
 			d.hide(p.value)

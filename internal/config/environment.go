@@ -51,7 +51,7 @@ func (l *loader) unknownVariable(name string, names []string) {
 		l.wrong(at, "", "%s", notHere(why, first))
 		return
 	}
-	if meant := closest(name, names); meant != "" {
+	if meant := Closest(name, names); meant != "" {
 		l.wrong(at, "", "there is no such setting; did you mean %s?", meant)
 		return
 	}

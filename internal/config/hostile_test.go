@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	skein "github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein"
 )
 
 // bomb is a text whose merges stand for 3^30 pairs.

@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"strings"
 
-	skein "github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein"
 )
 
 // Init writes a configuration file with every setting at its default, what it

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	skein "github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein"
 )
 
 // shape is what the value of a setting looks like.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
-	skein "github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein"
 )
 
 // Schema gives the JSON Schema (draft 2020-12) of the configuration file, for

@@ -2,10 +2,10 @@ package config
 
 import "strings"
 
-// closest gives the candidate that was probably meant, "" when none is near:
+// Closest gives the candidate that was probably meant, "" when none is near:
 // one begins with the other, or at most a third of the letters differ. Case and
 // separators never count.
-func closest(got string, candidates []string) string {
+func Closest(got string, candidates []string) string {
 	best, least := "", 1<<30
 	for _, c := range candidates {
 		a, b := plain(got), plain(c)

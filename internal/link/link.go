@@ -118,6 +118,7 @@ type Conn struct {
 	inBytes  int
 	final    *ending // why the connection ended; nil until it is known
 	state    state
+	held     bool // everything waits for unhold, to leave in one write
 	mute     bool // the server has ended the connection: what still arrives is ignored
 	running  bool // the worker goroutine exists
 	paused   bool // the driver was told to stop reading

@@ -67,10 +67,24 @@ func (c *Conn) sendLocked(b []byte, sub Subscriber, n uint32) {
 	if c.queued > c.queueBound() {
 		c.shedLocked()
 	}
-	if !c.armed && len(c.out) > 0 && c.state != stateClosed {
+	if !c.armed && !c.held && len(c.out) > 0 && c.state != stateClosed {
 		c.armed = true
 		c.drv.arm(c)
 	}
+}
+
+// unhold lets what was held back leave, in one write.
+func (c *Conn) unhold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = false
+	var joined []byte
+	for _, it := range c.out {
+		joined = append(joined, it.b...)
+	}
+	c.out, c.queued = nil, 0
+	c.sendLocked(joined, nil, 0)
+	c.shutLocked()
 }
 
 // shedLocked drops the oldest messages that may be dropped until the queue is

@@ -87,12 +87,21 @@ func (s *Server) Metrics() *Metrics { return &s.metrics }
 // Now is the server's clock: nanoseconds since it started, never backwards.
 func (s *Server) Now() int64 { return int64(time.Since(s.start)) }
 
-// Adopt takes over a connection whose handshake is done. early are bytes that
-// the peer sent already. first runs before the handler gets anything, on the
-// caller's goroutine. After an error the caller still owns nc.
-func (s *Server) Adopt(c *Conn, nc net.Conn, remote netip.AddrPort, early []byte, parser *ws.ParserConfig, h Handler, first func()) error {
-	c.srv, c.handler, c.remote = s, h, remote
-	c.parser.Init(parser)
+// Adoption is what [Server.Adopt] needs besides the connection.
+type Adoption struct {
+	Remote  netip.AddrPort   // the peer, as the edge found it
+	Parser  *ws.ParserConfig // shared by connections of its kind
+	Handler Handler
+	Hello   []byte // the answer to the handshake; it leaves together with what First sends
+	Early   []byte // bytes that the peer sent already
+	First   func() // runs before the handler gets anything, on the caller's goroutine
+}
+
+// Adopt takes over a connection whose handshake has been accepted. After an
+// error the caller still owns nc.
+func (s *Server) Adopt(c *Conn, nc net.Conn, a Adoption) error {
+	c.srv, c.handler, c.remote = s, a.Handler, a.Remote
+	c.parser.Init(a.Parser)
 	c.heard.Store(s.Now())
 	tcp, plain := nc.(*net.TCPConn)
 	if plain {
@@ -114,11 +123,13 @@ func (s *Server) Adopt(c *Conn, nc net.Conn, remote netip.AddrPort, early []byte
 	c.index = len(s.ring)
 	s.ring = append(s.ring, c)
 	s.mu.Unlock()
-	if len(early) > 0 {
-		c.feed(early, s.Now())
+	c.out, c.queued, c.held = []item{{b: a.Hello}}, len(a.Hello), true
+	if len(a.Early) > 0 {
+		c.feed(a.Early, s.Now())
 	}
+	a.First()
+	c.unhold()
 	begin()
-	first()
 	c.work()
 	return nil
 }

@@ -46,7 +46,7 @@ func (e *Echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	parser := &ws.ParserConfig{MaxMessage: echoLimit, Deflate: up.Deflate}
 	e.door.open.Add(1)
-	if !e.door.adopt(w, up, &c.link, remote, parser, c, func() {}) {
+	if !e.door.adopt(w, up, &c.link, link.Adoption{Remote: remote, Parser: parser, Handler: c, First: func() {}}) {
 		e.door.open.Add(-1)
 	}
 }

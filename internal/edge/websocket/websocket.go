@@ -167,25 +167,23 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		parser = rules.deflate
 	}
 	d.sessions.Prepare(&c.session, &c.link, opening.Encoding)
-	if !d.adopt(w, up, &c.link, remote, parser, c, func() { c.session.Begin(opening) }) {
+	adoption := link.Adoption{Remote: remote, Parser: parser, Handler: c, First: func() { c.session.Begin(opening) }}
+	if !d.adopt(w, up, &c.link, adoption) {
 		d.leave(counted)
 	}
 }
 
 // adopt finishes the handshake and hands the connection over.
-func (d *Door) adopt(w http.ResponseWriter, up *ws.Upgrade, l *link.Conn, remote netip.AddrPort, parser *ws.ParserConfig, h link.Handler, first func()) bool {
+func (d *Door) adopt(w http.ResponseWriter, up *ws.Upgrade, l *link.Conn, a link.Adoption) bool {
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		d.busy(w, RefusedSystem, "The connection cannot be taken over here.")
 		return false
 	}
 	_ = nc.SetDeadline(time.Time{})
-	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	if _, err := nc.Write(up.Response()); err != nil {
-		_ = nc.Close()
-		return false
-	}
-	if err := d.links.Adopt(l, nc, remote, early, parser, h, first); err != nil {
+	a.Early, _ = buffered.Reader.Peek(buffered.Reader.Buffered())
+	a.Hello = up.Response()
+	if err := d.links.Adopt(l, nc, a); err != nil {
 		d.metrics.Refused[RefusedSystem].Add(1)
 		_ = nc.Close()
 		return false

@@ -81,9 +81,17 @@ type SubOptions struct {
 	Presence bool // wants join and leave
 	ByServer bool
 	Limit    int // subscriptions the connection may have; zero: any number
-	// Reply gives the frame that tells the client; it is sent before any message
-	// of the channel. Nil: nothing is sent.
+	// Reply gives the frame that tells the client, nil for none; it is sent before
+	// any message of the channel. When the subscription was there already, only a
+	// client is told, because it asked.
 	Reply func() []byte
+}
+
+func (o SubOptions) frame() []byte {
+	if o.Reply == nil {
+		return nil
+	}
+	return o.Reply()
 }
 
 // Subscribe subscribes a connection to a channel. Subscribing again changes the
@@ -110,16 +118,16 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 			return false, err
 		}
 		old.watch(opt.Presence)
-		if opt.Reply != nil {
-			c.SendFrame(opt.Reply(), nil)
+		if frame := opt.frame(); frame != nil && !opt.ByServer {
+			c.SendFrame(frame, nil)
 		}
 		return false, nil
 	}
 	ch.parts[c.shard.index].add(s)
 	ch.subs.Add(1)
 	s.watch(opt.Presence)
-	if opt.Reply != nil {
-		c.SendFrame(opt.Reply(), func() { s.live.Store(true) })
+	if frame := opt.frame(); frame != nil {
+		c.SendFrame(frame, func() { s.live.Store(true) })
 	}
 	s.live.Store(true)
 	s.announce(true)

@@ -178,6 +178,9 @@ func (s *Session) Call(ctx context.Context, method string, data []byte) ([]byte,
 // reply takes a client's answer to a call. One that comes too late, or twice,
 // is an error to the client and nothing else.
 func reply(_ context.Context, s *Session, f *protocol.Frame) error {
+	if f.ID == nil {
+		return fault.Field("id", "is missing")
+	}
 	n, err := f.Int("id", 0, 1, protocol.MaxInt)
 	if err != nil {
 		return err

@@ -209,7 +209,9 @@ func (s *Session) welcome(frameID []byte, identity auth.Identity) {
 	if e := s.early; e != nil {
 		s.early = nil
 		for _, text := range e.frames {
-			s.run(text)
+			f := frames.Get().(*protocol.Frame)
+			s.handle(f, text, f.Read(text, settings.Depth))
+			frames.Put(f)
 		}
 	}
 }
@@ -238,6 +240,11 @@ func (s *Session) run(text []byte) {
 			s.strikes--
 		}
 	}
+	s.handle(f, text, err)
+}
+
+// handle carries out a frame that was read, with what the reading gave.
+func (s *Session) handle(f *protocol.Frame, text []byte, err error) {
 	s.srv.metrics.Frames.Add(1)
 	if err != nil {
 		s.fail(f.ID, "", fault.Of(err))

@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strconv"
@@ -77,8 +78,10 @@ func (p *PublishParams) ReadParams(o *protocol.Object) (err error) {
 	p.Data = o.Raw("data")
 	if raw := o.Raw("exclude"); raw != nil {
 		p.Exclude = new(Exclude)
-		if err := json.Unmarshal(raw, p.Exclude); err != nil {
-			return fault.Field("exclude", "must be an object with the lists connections and users")
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.DisallowUnknownFields()
+		if err := d.Decode(p.Exclude); err != nil {
+			return fault.Field("exclude", "must be an object with the lists connections and users, and nothing else")
 		}
 		if len(p.Exclude.Connections)+len(p.Exclude.Users) > maxTargets {
 			return fault.Field("exclude", "at most %d can be left out", maxTargets)

@@ -225,7 +225,9 @@ func (l *loader) validate() {
 		bad[p.Path] = true
 	}
 	for _, e := range configErrors(l.cfg.Validate()) {
-		if !bad[e.Path] {
+		// A presence_to that was left out repeats subscribe, and so its mistake.
+		_, written := l.places[e.Path]
+		if copied := strings.HasSuffix(e.Path, ".presence_to") && !written; !bad[e.Path] && !copied {
 			l.wrong(l.placeOf(e.Path), e.Path, "%s", withSuggestion(e.Message))
 		}
 	}

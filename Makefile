@@ -1,0 +1,41 @@
+# Everything that a developer of Skein runs. `make help` lists it.
+
+LISTEN   ?= 127.0.0.1:8000
+FUZZTIME ?= 10s
+GO       ?= go
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-go test-browser lint fuzz bench autobahn clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build and start a development server; prints the URLs of the demos
+	@exec bin/skein serve --dev --listen $(LISTEN)
+
+build: ## build bin/skein
+	@$(GO) build -trimpath -buildvcs=auto -o bin/skein ./cmd/skein
+
+test: test-go test-browser ## run every test; on Debian as root, installs what they need
+
+test-go: ## run the Go tests with the race detector, and the protocol vectors
+	@$(GO) test -race -timeout 15m ./...
+
+test-browser: build ## drive the demo pages in Chromium
+	@tools/setup-test
+	@cd test/browser && npm ci --no-audit --no-fund --silent && SKEIN_BINARY=$(CURDIR)/bin/skein npm test
+
+lint: ## check format, vet, staticcheck
+	@tools/lint
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@tools/fuzz $(FUZZTIME)
+
+bench: ## measure each budget as a ratio, on this machine
+	@$(GO) run ./bench
+
+autobahn: build ## run the Autobahn suite against the echo endpoint; CASES=--exclude=... narrows it
+	@tools/autobahn $(CASES)
+
+clean: ## remove what the targets built
+	@rm -rf bin test/browser/node_modules

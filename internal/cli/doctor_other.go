@@ -1,0 +1,6 @@
+//go:build !unix
+
+package cli
+
+// openFiles does not know: such a system has no limit to ask for.
+func openFiles() (limit uint64, known bool) { return 0, false }

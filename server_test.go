@@ -62,10 +62,9 @@ func open() skein.Config {
 
 // client is a WebSocket client that speaks frames.
 type client struct {
-	t    testing.TB
-	ws   *websocket.Conn
-	ID   string
-	last map[string]any
+	t  testing.TB
+	ws *websocket.Conn
+	ID string
 }
 
 const patience = 10 * time.Second

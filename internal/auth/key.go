@@ -36,7 +36,7 @@ func FormatHash(h [sha256.Size]byte) string { return "sha256:" + hex.EncodeToStr
 func ParseHash(text string) (h [sha256.Size]byte, err error) {
 	digits, ok := strings.CutPrefix(text, "sha256:")
 	if !ok {
-		return h, errors.New("not a hash: it begins with sha256:")
+		return h, errors.New("not a hash: sha256: is missing in front")
 	}
 	b, err := hex.DecodeString(digits)
 	if err != nil || len(b) != len(h) {

@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/skein-realtime/skein/internal/config"
 )
@@ -49,6 +49,9 @@ func polish(root *cobra.Command) {
 		if cmd.HasSubCommands() && !cmd.Runnable() {
 			group(cmd)
 		}
+		if cmd.CommandPath() == "skein help" {
+			cmd.RunE = help
+		}
 		if check := cmd.Args; check != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error { return asUsage(check(cmd, args)) }
 		}
@@ -81,6 +84,21 @@ func group(cmd *cobra.Command) {
 	}
 }
 
+// help shows the help of the command that the arguments name.
+func help(cmd *cobra.Command, args []string) error {
+	target, rest, err := cmd.Root().Find(args)
+	switch {
+	case err != nil:
+		return asUsage(err)
+	case len(rest) > 0 && target.HasSubCommands():
+		return target.Args(target, rest)
+	case len(rest) > 0:
+		return usagef("%s has no command %q", target.CommandPath(), rest[0])
+	}
+	target.InitDefaultHelpFlag()
+	return target.Help()
+}
+
 func didYouMean(meant string) string {
 	if meant == "" {
 		return ""
@@ -101,13 +119,12 @@ func flagError(cmd *cobra.Command, err error) error {
 	if !unknown {
 		return usagef("%s", message)
 	}
+	flags := regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[a-z-]+)`)
 	var names []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	meant := config.Closest(name, names)
-	if meant != "" {
-		meant = "--" + meant
+	for _, m := range flags.FindAllStringSubmatch(cmd.Flags().FlagUsages(), -1) {
+		names = append(names, m[1])
 	}
-	return usagef("unknown flag --%s%s", name, didYouMean(meant))
+	return usagef("unknown flag --%s%s", name, didYouMean(config.Closest("--"+name, names)))
 }
 
 // arguments wants each of the named arguments, and tells which one is missing.

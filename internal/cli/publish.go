@@ -27,8 +27,8 @@ func publish(sh Shell) *cobra.Command {
   date | skein pub tick:time --text -
   skein pub room:7 '{"text":"hi"}' --token "$TOKEN"     as a client, not as the server`,
 		Long: `Sends DATA, which is JSON or with --text a text, to a channel; "-" reads it from
-standard input. It goes through the HTTP API with a key, or, with --token or
---user, over WebSocket as that client. Prints what became of it as JSON.`,
+standard input. With a key it goes through the HTTP API; with --token or --user
+over WebSocket, as that client. Prints what became of it as JSON.`,
 		Args: arguments("CHANNEL", "DATA"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.server.complete(cmd, sh); err != nil {

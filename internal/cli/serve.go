@@ -1,18 +1,23 @@
 package cli
 
 import (
-	"strings"
-
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/skein-realtime/skein"
 	"github.com/skein-realtime/skein/internal/config"
 )
 
-// serveFlags are the settings that have a flag, by the flag's name.
-func serveFlags() map[string]string {
-	return map[string]string{"listen": "listen", "log-level": "log.level", "log-format": "log.format", "tls-cert": "tls.cert", "tls-key": "tls.key"}
+// settingFlag is a flag that sets a setting.
+type settingFlag struct{ name, path, usage string }
+
+func settingFlags() []settingFlag {
+	return []settingFlag{
+		{"listen", "listen", "`ADDRESS` to listen on, host:port"},
+		{"log-level", "log.level", "debug, info, warn or error"},
+		{"log-format", "log.format", "auto, text or json"},
+		{"tls-cert", "tls.cert", "certificate chain `FILE` (PEM)"},
+		{"tls-key", "tls.key", "private key `FILE` (PEM)"},
+	}
 }
 
 func (c Commands) serve(sh Shell) *cobra.Command {
@@ -38,21 +43,18 @@ on), the environment over the file, the file over the defaults.`,
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().String("listen", "", "`ADDRESS` to listen on, host:port")
-	cmd.Flags().String("log-level", "", "debug, info, warn or error")
-	cmd.Flags().String("log-format", "", "auto, text or json")
-	cmd.Flags().String("tls-cert", "", "certificate chain `FILE` (PEM)")
-	cmd.Flags().String("tls-key", "", "private key `FILE` (PEM)")
+	for _, s := range settingFlags() {
+		cmd.Flags().String(s.name, "", s.usage)
+	}
 	return cmd
 }
 
 // given lists the settings that were set by flags.
 func given(cmd *cobra.Command) (flags []config.Flag) {
-	paths := serveFlags()
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if path, ok := paths[f.Name]; ok {
-			flags = append(flags, config.Flag{Path: path, Name: "--" + f.Name, Value: strings.TrimSpace(f.Value.String())})
+	for _, s := range settingFlags() {
+		if f := cmd.Flags().Lookup(s.name); f.Changed {
+			flags = append(flags, config.Flag{Path: s.path, Name: "--" + s.name, Value: f.Value.String()})
 		}
-	})
+	}
 	return flags
 }

@@ -34,7 +34,7 @@ func TestHostileTextsAreRefusedQuickly(t *testing.T) {
 		{"an alias inside its own anchor", "namespaces: &a {room: {<<: *a}}\n", ""},
 		{"blocks", blocks(1000), "nested more than 32 levels deep"},
 		{"one key for ever", strings.Repeat("a: 1\n", MaxFile/8), "more than 100000 keys"},
-		{"many wrong keys", strings.Repeat("a: 1\n", 20_000), "and 950 more"},
+		{"many wrong keys", strings.Repeat("a: 1\n", 5_000), "and 950 more"},
 		{"too large", strings.Repeat("#", MaxFile+1), "larger than 1 MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -59,16 +59,22 @@ func (c Config) withDefaults() Config {
 	if c.Namespaces != nil {
 		spaces := make(map[string]Namespace, len(c.Namespaces))
 		for name, ns := range c.Namespaces {
-			ns.Kind = or(ns.Kind, "event")
-			ns.Subscribe = or(ns.Subscribe, "server")
-			ns.Publish = or(ns.Publish, "server")
-			ns.Presence = or(ns.Presence, "none")
-			ns.PresenceTo = or(ns.PresenceTo, ns.Subscribe)
-			spaces[name] = ns
+			spaces[name] = ns.WithDefaults()
 		}
 		c.Namespaces = spaces
 	}
 	return c
+}
+
+// WithDefaults fills in what is left out: an event channel for the server
+// alone, without presence.
+func (n Namespace) WithDefaults() Namespace {
+	n.Kind = or(n.Kind, "event")
+	n.Subscribe = or(n.Subscribe, "server")
+	n.Publish = or(n.Publish, "server")
+	n.Presence = or(n.Presence, "none")
+	n.PresenceTo = or(n.PresenceTo, n.Subscribe)
+	return n
 }
 
 // WithDev relaxes what a developer on the same machine may have relaxed:
@@ -266,6 +272,8 @@ func (v *validation) namespaces(spaces map[string]Namespace) {
 		v.oneOf(at+".subscribe", ns.Subscribe, "anyone", "user", "token", "server")
 		v.oneOf(at+".publish", ns.Publish, "anyone", "user", "token", "server")
 		v.oneOf(at+".presence", ns.Presence, "none", "counts", "members")
-		v.oneOf(at+".presence_to", ns.PresenceTo, "anyone", "user", "token", "server")
+		if ns.PresenceTo != ns.Subscribe { // left out it is the same, and so would be its mistake
+			v.oneOf(at+".presence_to", ns.PresenceTo, "anyone", "user", "token", "server")
+		}
 	}
 }

@@ -202,12 +202,7 @@ func (l *loader) dev() {
 // force can be told.
 func (l *loader) completeNamespaces() {
 	for name, ns := range l.cfg.Namespaces {
-		ns.Kind = cmp.Or(ns.Kind, "event")
-		ns.Subscribe = cmp.Or(ns.Subscribe, "server")
-		ns.Publish = cmp.Or(ns.Publish, "server")
-		ns.Presence = cmp.Or(ns.Presence, "none")
-		ns.PresenceTo = cmp.Or(ns.PresenceTo, ns.Subscribe)
-		l.cfg.Namespaces[name] = ns
+		l.cfg.Namespaces[name] = ns.WithDefaults()
 	}
 }
 
@@ -225,9 +220,7 @@ func (l *loader) validate() {
 		bad[p.Path] = true
 	}
 	for _, e := range configErrors(l.cfg.Validate()) {
-		// A presence_to that was left out repeats subscribe, and so its mistake.
-		_, written := l.places[e.Path]
-		if copied := strings.HasSuffix(e.Path, ".presence_to") && !written; !bad[e.Path] && !copied {
+		if !bad[e.Path] {
 			l.wrong(l.placeOf(e.Path), e.Path, "%s", withSuggestion(e.Message))
 		}
 	}

@@ -10,9 +10,9 @@ import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
-// build gives the path of a fresh binary. SKEIN_BINARY names one that is built already.
+// build gives the path of a fresh binary. BINARY_UNDER_TEST names one that is built already.
 export function build() {
-  if (process.env.SKEIN_BINARY) return { path: process.env.SKEIN_BINARY, remove() {} };
+  if (process.env.BINARY_UNDER_TEST) return { path: process.env.BINARY_UNDER_TEST, remove() {} };
   const folder = mkdtempSync(join(tmpdir(), "skein-browser-"));
   const path = join(folder, "skein");
   const done = spawnSync("go", ["build", "-o", path, "./cmd/skein"], { cwd: root, encoding: "utf8" });

@@ -1,0 +1,176 @@
+// Command bench checks the performance budgets: it starts a server on one
+// processor core, drives it from another, and prints one line for each budget.
+//
+// Where a budget is a ratio, its floor is measured in the same run: a program
+// that does nothing but write(2) of the same bytes to the same number of
+// sockets, read by the same generator. See docs/benchmarks.md.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/term"
+)
+
+func main() {
+	var b bench
+	flag.BoolVar(&b.quick, "quick", false, "fewer connections and shorter intervals")
+	flag.StringVar(&b.only, "only", "", "run only the check of this name; see --list")
+	file := flag.String("json", "", "write the lines to this file as JSON")
+	flag.StringVar(&b.profiles, "profiles", "", "write a CPU profile of the server for each measurement to this folder")
+	list := flag.Bool("list", false, "list the names of the checks")
+	flag.Parse()
+	if *list {
+		for _, c := range checks() {
+			fmt.Println(c.name)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := b.main(ctx, *file); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		if errors.Is(err, errMissed) {
+			os.Exit(6)
+		}
+		os.Exit(1)
+	}
+}
+
+var errMissed = errors.New("a budget was missed")
+
+// check is one group of budgets that are measured together.
+type check struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+func checks() []check {
+	return []check{
+		{"connections", connections},
+		{"fanout", fanout},
+		{"overload", overload},
+		{"publish", publish},
+		{"channels", channels},
+	}
+}
+
+// bench is one run.
+type bench struct {
+	quick    bool
+	only     string
+	profiles string
+	programs string // folder of the programs that are measured
+	secret   string
+	key      string
+	lines    []line
+}
+
+// pick gives a value for a full run or a quick one.
+func pick[T any](b *bench, full, quick T) T {
+	if b.quick {
+		return quick
+	}
+	return full
+}
+
+// line is one budget and how it was met.
+type line struct {
+	Name     string  `json:"name"`
+	Unit     string  `json:"unit"`
+	Measured float64 `json:"measured"`
+	Floor    float64 `json:"floor,omitempty"`
+	Ratio    float64 `json:"ratio,omitempty"`     // measured / floor
+	Budget   float64 `json:"budget,omitempty"`    // of the measured value; 0 where Exact or MaxRatio is meant
+	MaxRatio float64 `json:"max_ratio,omitempty"` // of the ratio
+	Pass     bool    `json:"pass"`
+	Note     string  `json:"note,omitempty"`
+	none     bool    // the budget is really zero
+}
+
+// report judges a line and prints it.
+func (b *bench) report(l line) {
+	l.Pass = (l.Budget == 0 && !l.none || l.Measured <= l.Budget)
+	if l.Floor > 0 {
+		l.Ratio = l.Measured / l.Floor
+		l.Pass = l.Pass && (l.MaxRatio == 0 || l.Ratio <= l.MaxRatio)
+	}
+	b.lines = append(b.lines, l)
+	var budget []string
+	if l.Budget != 0 || l.none {
+		budget = append(budget, fmt.Sprintf("at most %.4g %s", l.Budget, l.Unit))
+	}
+	if l.MaxRatio != 0 {
+		budget = append(budget, fmt.Sprintf("at most %.2fx", l.MaxRatio))
+	}
+	floor, ratio := "-", "-"
+	if l.Floor > 0 {
+		floor, ratio = fmt.Sprintf("%.3f", l.Floor), fmt.Sprintf("%.2fx", l.Ratio)
+	}
+	style := term.StyleOf(os.Stdout, os.Getenv)
+	verdict := style.Green("pass")
+	if !l.Pass {
+		verdict = style.Red("FAIL")
+	}
+	fmt.Printf("%-52s %9.3f %-3s  floor %6s  ratio %6s  %-28s %s", l.Name, l.Measured, l.Unit, floor, ratio, strings.Join(budget, ", "), verdict)
+	if l.Note != "" {
+		fmt.Printf("  %s", style.Faint(l.Note))
+	}
+	fmt.Println()
+}
+
+func (b *bench) main(ctx context.Context, file string) error {
+	if err := pinSelf(generatorCore); err != nil {
+		return fmt.Errorf("pinning to a core: %w", err)
+	}
+	runtime.GOMAXPROCS(1)
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.programs) }()
+	begun := time.Now()
+	fmt.Printf("%s, %s, server and generator on a core each\n", runtime.Version(), kernel())
+	ran := false
+	for _, c := range checks() {
+		if b.only != "" && b.only != c.name {
+			continue
+		}
+		ran = true
+		if err := c.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	if !ran {
+		return fmt.Errorf("there is no check %q", b.only)
+	}
+	missed := 0
+	for _, l := range b.lines {
+		if !l.Pass {
+			missed++
+		}
+	}
+	fmt.Printf("%d budgets, %d missed, in %s\n", len(b.lines), missed, time.Since(begun).Round(time.Second))
+	if file != "" {
+		text, err := json.MarshalIndent(b.lines, "", "  ")
+		if err == nil {
+			err = os.WriteFile(file, append(text, '\n'), 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if missed > 0 {
+		return errMissed
+	}
+	return nil
+}

@@ -13,6 +13,7 @@ type portable struct {
 	nc   net.Conn
 	raw  syscall.RawConn // nil: only blocking calls are possible (TLS, Windows)
 	wake chan struct{}   // resumes a paused reader; closed with the connection
+	out  rawWrite        // guarded by the connection's lock
 }
 
 func adoptPortable(c *Conn, nc net.Conn) (begin func()) {
@@ -70,7 +71,7 @@ func (p *portable) write(_ *Conn, b []byte) (int, error) {
 	if p.raw == nil {
 		return 0, errAgain
 	}
-	return writeRaw(p.raw, b)
+	return p.out.write(p.raw, b)
 }
 
 // arm starts the flusher when something waits.

@@ -8,4 +8,6 @@ const nonblocking = false
 
 func (p *portable) readRaw(*Conn) {}
 
-func writeRaw(syscall.RawConn, []byte) (int, error) { return 0, errAgain }
+type rawWrite struct{}
+
+func (*rawWrite) write(syscall.RawConn, []byte) (int, error) { return 0, errAgain }

@@ -50,25 +50,40 @@ func (p *portable) readRaw(c *Conn) {
 	}
 }
 
-// writeRaw is one write(2) that does not wait.
-func writeRaw(raw syscall.RawConn, b []byte) (n int, err error) {
-	failed := raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = unix.Write(int(fd), b)
-			if err != unix.EINTR {
-				return true
-			}
-		}
-	})
+// rawWrite is write(2) without waiting. It keeps its arguments, and the function
+// that net wants, from call to call, so that a write allocates nothing.
+type rawWrite struct {
+	b   []byte
+	n   int
+	err error
+	try func(fd uintptr) bool
+}
+
+func (w *rawWrite) write(raw syscall.RawConn, b []byte) (int, error) {
+	if w.try == nil {
+		w.try = w.once
+	}
+	w.b = b
+	failed := raw.Write(w.try)
+	w.b = nil
 	switch {
 	case failed != nil:
 		return 0, failed
-	case err == unix.EAGAIN:
+	case w.err == unix.EAGAIN:
 		return 0, errAgain
-	case err != nil:
-		return 0, err
-	case n < len(b):
-		return n, errAgain
+	case w.err != nil:
+		return 0, w.err
+	case w.n < len(b):
+		return w.n, errAgain
 	}
-	return n, nil
+	return w.n, nil
+}
+
+func (w *rawWrite) once(fd uintptr) bool {
+	for {
+		w.n, w.err = unix.Write(int(fd), w.b)
+		if w.err != unix.EINTR {
+			return true
+		}
+	}
 }

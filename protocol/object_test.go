@@ -163,7 +163,7 @@ func TestTypedMembers(t *testing.T) {
 		{"int", number, "absent", int64(42), ""},
 		{"int", number, "z", int64(42), ""},
 		{"int", number, "n", int64(0), "n: 7 is not between 1 and 6"},
-		{"int", number, "s", int64(0), "n"},
+		{"int", number, "s", int64(0), "s: must be an integer, not a string"},
 		{"int", number, "x", int64(0), "x: must be an integer, not the number 1.5"},
 	}
 	for _, tt := range tests {

@@ -176,7 +176,8 @@ func freshness(cacheControl string) time.Duration {
 	for _, part := range strings.Split(cacheControl, ",") {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(strings.ToLower(part)), "max-age="); ok {
 			if n, err := strconv.Atoi(text); err == nil {
-				return min(max(time.Duration(n)*time.Second, minFresh), maxFresh)
+				n = min(max(n, int(minFresh/time.Second)), int(maxFresh/time.Second))
+				return time.Duration(n) * time.Second
 			}
 		}
 	}

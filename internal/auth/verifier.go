@@ -187,6 +187,9 @@ var errUnknownKey = errors.New("unknown key")
 
 // find gives the keys that a token may be signed with.
 func (v *Verifier) find(ctx context.Context, t *jwt.Token) (any, error) {
+	if _, there := t.Header["crit"]; there { // RFC 7515 section 4.1.11; the parser passes over it
+		return nil, refused("the token asks for extensions (crit) that are not supported")
+	}
 	alg := t.Method.Alg()
 	kid, _ := t.Header["kid"].(string)
 	var fit jwt.VerificationKeySet
@@ -220,6 +223,7 @@ func refused(format string, args ...any) *fault.Error {
 // explain says why a token is refused.
 func (v *Verifier) explain(err error, c *claims) error {
 	var f *fault.Error
+	missing := errors.Is(err, jwt.ErrTokenRequiredClaimMissing) // iss or aud: no other claim is required
 	switch {
 	case errors.As(err, &f):
 		return f
@@ -229,11 +233,11 @@ func (v *Verifier) explain(err error, c *claims) error {
 		return refused("the token expired %s ago", time.Since(c.ExpiresAt.Time).Round(time.Second))
 	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
 		return refused("the token is not valid yet")
-	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
+	case errors.Is(err, jwt.ErrTokenInvalidIssuer), missing && v.cfg.Issuer != "" && c.Issuer == "":
 		return refused("the token's iss is not %q", v.cfg.Issuer)
-	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+	case errors.Is(err, jwt.ErrTokenInvalidAudience), missing && v.cfg.Audience != "":
 		return refused("the token's aud does not contain %q", v.cfg.Audience)
-	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid), errors.Is(err, jwt.ErrTokenUnverifiable):
 		return refused("the token's signature or algorithm is not valid")
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return refused("the token is not a JWT, or one of its claims has the wrong type")

@@ -110,6 +110,9 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	ch.refs++
 	cs.mu.Unlock()
 
+	// Held to the end, so that leaving finds the subscription whole or not at all.
+	c.binding.Lock()
+	defer c.binding.Unlock()
 	s := &Sub{conn: c, ch: ch}
 	old, err := h.enlist(c, s, opt)
 	if err != nil || old != nil {
@@ -136,7 +139,7 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 
 // enlist puts s on its connection's list and counts its user, both at once as
 // far as other connections of the user can see. It gives the subscription that
-// was there already, if any.
+// was there already, if any. c.binding is held.
 func (h *Hub) enlist(c *Conn, s *Sub, opt SubOptions) (old *Sub, err error) {
 	s.byServer.Store(opt.ByServer)
 	insert := func() {
@@ -155,8 +158,6 @@ func (h *Hub) enlist(c *Conn, s *Sub, opt SubOptions) (old *Sub, err error) {
 		}
 		c.subs = append(c.subs, s)
 	}
-	c.binding.Lock()
-	defer c.binding.Unlock()
 	user := c.User()
 	if user == "" {
 		insert()
@@ -225,6 +226,8 @@ func (h *Hub) Unsubscribe(c *Conn, name string) bool {
 // end takes the subscription away; false: it was gone already.
 func (s *Sub) end() bool {
 	ch := s.ch
+	s.conn.binding.Lock()
+	defer s.conn.binding.Unlock()
 	s.live.Store(false)
 	if !s.delist() {
 		return false
@@ -238,11 +241,9 @@ func (s *Sub) end() bool {
 }
 
 // delist takes the subscription off its connection's list and counts its user,
-// as enlist does.
+// as enlist does. The connection's binding is held.
 func (s *Sub) delist() bool {
 	c, ch, h := s.conn, s.ch, s.conn.hub
-	c.binding.Lock()
-	defer c.binding.Unlock()
 	remove := func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -1,0 +1,3 @@
+package skein_test
+
+func runChild(string) int { return 2 }

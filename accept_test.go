@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -207,7 +208,7 @@ func TestUserHasSeveralDevices(t *testing.T) {
 		phone := s.dial("user=ann&device=phone")
 		phone.expect("welcome")
 		tablet := s.dial("user=ann&device=tablet")
-		tablet.expect("welcome")
+		tablet.ID = tablet.expect("welcome")["connection"].(string)
 		same(t, "after two", online("ann"), devices("phone", "tablet"))
 
 		desk := s.anonymous()
@@ -403,7 +404,7 @@ func TestSessionIsReadReplacedAndMerged(t *testing.T) {
 			{"session.merge", `{"connection":"` + c.ID + `"}`, "bad_request", "data"},
 			{"session.get", `{}`, "bad_request", "connection"},
 			{"session.get", `{"connection":"x"}`, "bad_request", "connection"},
-			{"session.set", `{"connection":"` + c.ID + `","data":{"x":"` + string(make17k()) + `"}}`, "too_large", ""},
+			{"session.set", `{"connection":"` + c.ID + `","data":{"x":"` + strings.Repeat("x", 17<<10) + `"}}`, "too_large", ""},
 		} {
 			_, out := s.api(tt.verb, tt.params)
 			if field, _ := out["field"].(string); out["code"] != tt.code || field != tt.field {
@@ -416,14 +417,6 @@ func TestSessionIsReadReplacedAndMerged(t *testing.T) {
 			t.Errorf("the session of a connection that is gone: %d %v", status, out)
 		}
 	})
-}
-
-func make17k() []byte {
-	b := make([]byte, 17<<10)
-	for i := range b {
-		b[i] = 'x'
-	}
-	return b
 }
 
 // A server that sends a client away can have the last word.
@@ -477,4 +470,3 @@ func TestPresenceShowsUsersOnce(t *testing.T) {
 		}
 	})
 }
-

@@ -50,6 +50,18 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// startWith is start for a server that is told something before it serves.
+func startWith(t testing.TB, cfg skein.Config, prepare func(*skein.Server)) *testServer {
+	t.Helper()
+	cfg.Listen = "127.0.0.1:0"
+	s, err := skein.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepare(s)
+	return serve(t, s)
+}
+
 // verb runs a server verb through the Go face; it must succeed.
 func (s *testServer) verb(name, params string) map[string]any {
 	s.t.Helper()

@@ -33,6 +33,12 @@ func start(t testing.TB, cfg skein.Config) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, s)
+}
+
+// serve lets a server run until the test ends.
+func serve(t testing.TB, s *skein.Server) *testServer {
+	t.Helper()
 	l, err := s.Listen()
 	if err != nil {
 		t.Fatal(err)

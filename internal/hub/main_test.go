@@ -132,9 +132,14 @@ func start(t testing.TB, cfg hub.Config) *world {
 	return w
 }
 
-func (w *world) connect(user string, encoding int) *peer {
+func newPeer() *peer {
 	p := new(peer)
 	p.ID = id.NewConnection()
+	return p
+}
+
+func (w *world) connect(user string, encoding int) *peer {
+	p := newPeer()
 	w.Add(&p.Conn, &p.out, encoding, p, auth.Identity{User: user}, 1)
 	return p
 }
@@ -179,3 +184,14 @@ func (w *world) publish(channel, frame string, except ...*hub.Conn) hub.Reach {
 	}
 	return r
 }
+
+// blackHole is a transport that is done with everything at once.
+type blackHole struct{}
+
+func (blackHole) Send([]link.Buf, link.Subscriber)     {}
+func (blackHole) SendControl([]byte, func()) bool      { return true }
+func (blackHole) Close(protocol.Close, string, []byte) {}
+func (blackHole) Queued() int                          { return 0 }
+func (blackHole) Written() int64                       { return 0 }
+func (blackHole) Transport() string                    { return "test" }
+func (blackHole) Remote() netip.AddrPort               { return netip.AddrPort{} }

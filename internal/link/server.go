@@ -116,14 +116,14 @@ func (s *Server) Adopt(c *Conn, nc net.Conn, a Adoption) error {
 	} else {
 		begin = adoptPortable(c, nc)
 	}
-	c.running = true // the caller is the worker until first has run
+	c.out, c.queued, c.held, c.progress = []item{{b: a.Hello}}, len(a.Hello), true, s.Now()
+	c.running = true // the caller is the worker until First has run
 	s.workers.Add(1)
 	s.metrics.Open.Add(1)
 	s.mu.Lock()
 	c.index = len(s.ring)
 	s.ring = append(s.ring, c)
 	s.mu.Unlock()
-	c.out, c.queued, c.held = []item{{b: a.Hello}}, len(a.Hello), true
 	if len(a.Early) > 0 {
 		c.feed(a.Early, s.Now())
 	}

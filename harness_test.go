@@ -53,13 +53,17 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // startWith is start for a server that is told something before it serves.
 func startWith(t testing.TB, cfg skein.Config, prepare func(*skein.Server)) *testServer {
 	t.Helper()
-	cfg.Listen = "127.0.0.1:0"
-	s, err := skein.New(cfg)
+	s, err := newOnFreePort(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	prepare(s)
 	return serve(t, s)
+}
+
+func newOnFreePort(cfg skein.Config) (*skein.Server, error) {
+	cfg.Listen = "127.0.0.1:0"
+	return skein.New(cfg)
 }
 
 // verb runs a server verb through the Go face; it must succeed.
@@ -256,6 +260,7 @@ func (w *wire) closed() int {
 		if _, _, err := w.frame(); err == nil {
 			w.t.Error("a frame follows the close frame")
 		}
+		_ = w.Close()
 		if len(payload) < 2 {
 			return 1005
 		}

@@ -133,31 +133,6 @@ func (c *client) expect(frameType string) map[string]any {
 	return f
 }
 
-// next reads the next frame, whatever it is.
-func (c *client) next() map[string]any {
-	c.t.Helper()
-	f, err := c.read()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return f
-}
-
-// until waits for a condition that nothing announces.
-func (s *testServer) until(what string, holds func() bool) {
-	s.t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			s.t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
-
 // do sends a frame and reads its ok.
 func (c *client) do(frame string) map[string]any {
 	c.t.Helper()

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,12 +78,18 @@ func (b *bench) idle(ctx context.Context, n int, token func(int) string, driver 
 	if err != nil {
 		return err
 	}
-	_, err = b.profile(ctx, c, "connect-"+driver, 3*time.Second, func() (*load.Report, error) {
-		return nil, s.Dial(ctx, n, func(i int) load.Opening {
-			return load.Opening{Token: token(i), Channel: "load:" + strconv.Itoa(i/100)}
-		}, nil)
-	})
-	if err != nil {
+	recorded := make(chan error, 1)
+	if b.profiles == "" {
+		recorded <- nil
+	} else {
+		go func() { recorded <- b.record(ctx, c, "connect-"+driver, 2*time.Second) }()
+	}
+	if err := s.Dial(ctx, n, func(i int) load.Opening {
+		return load.Opening{Token: token(i), Channel: "load:" + strconv.Itoa(i/100)}
+	}, nil); err != nil {
+		return err
+	}
+	if err := <-recorded; err != nil {
 		return err
 	}
 	now, err := c.proc.CPU()
@@ -111,40 +119,74 @@ func fanout(ctx context.Context, b *bench) error {
 			window           int
 			budget, maxRatio float64
 		}{{1, 0, 1.2}, {64, 0.4, 1.3}} {
-			r, err := b.deliver(ctx, n, w.window, nil)
-			if err != nil {
+			l := line{Name: fmt.Sprintf("delivery to %d subscribers, %d in flight", n, w.window), Unit: "µs", Budget: w.budget, MaxRatio: w.maxRatio}
+			if err := b.compare(ctx, l, n, w.window); err != nil {
 				return err
 			}
-			floor, err := b.deliver(ctx, n, w.window, r)
-			if err != nil {
-				return fmt.Errorf("floor: %w", err)
-			}
-			b.report(line{Name: fmt.Sprintf("delivery to %d subscribers, %d in flight", n, w.window), Unit: "µs", Measured: r.Server.PerDelivery,
-				Floor: floor.Server.PerDelivery, Budget: w.budget, MaxRatio: w.maxRatio, Note: fmt.Sprintf("%.0f/s, p99 %.1f ms; floor %.0f/s; %s", r.Deliveries, r.Latency.P99, floor.Deliveries, wrongs(r))})
 		}
 	}
 	return nil
 }
 
-// deliver measures a fan-out by the server, or, given its report, by the floor.
-func (b *bench) deliver(ctx context.Context, n, window int, server *load.Report) (*load.Report, error) {
+// round is one measurement of a fan-out and its floors.
+type round struct {
+	server, floor, same *load.Report // same: writes of as many messages as the server joined
+}
+
+func (r round) ratio() float64 { return r.server.Server.PerDelivery / r.floor.Server.PerDelivery }
+
+// compare measures server and floor in turn, several times, so that what else
+// the machine does meets both, and reports the round in the middle.
+func (b *bench) compare(ctx context.Context, l line, n, window int) error {
+	rounds := make([]round, pick(b, 3, 1))
+	for i := range rounds {
+		r := &rounds[i]
+		var err error
+		if r.server, err = b.deliver(ctx, n, window, 0, nil); err != nil {
+			return err
+		}
+		if r.floor, err = b.deliver(ctx, n, window, window, r.server.Sample); err != nil {
+			return fmt.Errorf("floor: %w", err)
+		}
+		r.same = r.floor
+		if joined := max(1, int(r.server.Joined+0.5)); joined != window {
+			if r.same, err = b.deliver(ctx, n, window, joined, r.server.Sample); err != nil {
+				return fmt.Errorf("floor: %w", err)
+			}
+		}
+	}
+	slices.SortFunc(rounds, func(a, b round) int { return cmp.Compare(a.ratio(), b.ratio()) })
+	r := rounds[len(rounds)/2]
+	l.Measured, l.Floor = r.server.Server.PerDelivery, r.floor.Server.PerDelivery
+	l.Note = fmt.Sprintf("%.0f/s, %.0f joined, p99 %.1f ms, %s; busy: server %.0f%%, generator %.0f%%; floor %.0f/s",
+		r.server.Deliveries, r.server.Joined, r.server.Latency.P99, wrongs(r.server), 100*r.server.Server.Share, 100*r.server.Generator, r.floor.Deliveries)
+	if r.same != r.floor {
+		l.Note += fmt.Sprintf("; writes of %.0f joined take %.3f µs, ratio %.2fx", r.same.Joined, r.same.Server.PerDelivery, l.Measured/r.same.Server.PerDelivery)
+	}
+	b.report(l)
+	return nil
+}
+
+// deliver measures a fan-out by the server, or, given one of its frames, by a
+// floor that joins so many.
+func (b *bench) deliver(ctx context.Context, n, window, join int, sample []byte) (*load.Report, error) {
 	var c *child
 	var err error
-	if server == nil {
+	if join == 0 {
 		c, err = b.server("epoll")
 	} else {
-		c, err = b.floor(server.Sample, window)
+		c, err = b.floor(sample, join)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer c.stop()
 	o := b.options(c)
-	o.Connections, o.Window = n, window
-	if server != nil {
+	o.Connections, o.Window, o.Duration = n, window, pick(b, 3*time.Second, o.Duration)
+	if join > 0 {
 		return load.Fanout(ctx, o)
 	}
-	return b.profile(ctx, c, fmt.Sprintf("fanout-%d-%d", n, window), o.Warmup+o.Duration, func() (*load.Report, error) { return load.Fanout(ctx, o) })
+	return b.profile(ctx, c, fmt.Sprintf("fanout-%d-%d", n, window), o, load.Fanout)
 }
 
 // wrongs tells what went wrong in a run.
@@ -166,13 +208,14 @@ func overload(ctx context.Context, b *bench) error {
 	if err != nil {
 		return fmt.Errorf("what fits: %w", err)
 	}
-	o.Window, o.Publishers, o.InFlight = 0, 16, 16
+	o.Window, o.Publishers, o.InFlight = 0, 32, 4
 	o.Rate, o.Duration = 2*fits.PerSecond, pick(b, 20*time.Second, 5*time.Second)
-	r, err := load.Fanout(ctx, o)
+	r, err := b.profile(ctx, c, "overload", o, load.Fanout)
 	if err != nil {
 		return err
 	}
-	note := fmt.Sprintf("%.0f/s asked for, %.0f/s accepted, %d refused, %d dropped and told", o.Rate, r.PerSecond, r.Refused, r.Told)
+	note := fmt.Sprintf("%.0f/s asked for, %.0f/s accepted, %d refused, %d dropped and told; %.0f joined; p50 %.0f ms, max %.0f ms; answers p99 %.0f ms; busy: server %.0f%%, generator %.0f%%",
+		o.Rate, r.PerSecond, r.Refused, r.Told, r.Joined, r.Latency.P50, r.Latency.Max, r.Answer.P99, 100*r.Server.Share, 100*r.Generator)
 	b.report(line{Name: fmt.Sprintf("overload, %d subscribers: p99 latency", o.Connections), Unit: "ms", Measured: r.Latency.P99, Budget: 1000, Note: note})
 	b.report(line{Name: "overload: accepted, and neither delivered nor told", Unit: "", Measured: float64(r.Lost + r.Unanswered), none: true,
 		Note: fmt.Sprintf("%d accepted deliveries, %s, %d disconnected", r.Expected, wrongs(r), r.Disconnects)})
@@ -229,10 +272,9 @@ func (b *bench) byHTTP(ctx context.Context, n, batch int) (*load.Report, error) 
 	o := b.options(c)
 	o.HTTP, o.Publishers, o.Batch = true, 16, batch
 	o.Connections, o.Channels = n, n
-	return b.profile(ctx, c, fmt.Sprintf("http-%d-%d", n, batch), o.Warmup+o.Duration, func() (*load.Report, error) {
-		if n == 0 {
-			return load.Publish(ctx, o)
-		}
-		return load.Fanout(ctx, o)
-	})
+	run := load.Fanout
+	if n == 0 {
+		run = load.Publish
+	}
+	return b.profile(ctx, c, fmt.Sprintf("http-%d-%d", n, batch), o, run)
 }

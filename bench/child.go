@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -116,16 +117,30 @@ func (b *bench) options(c *child) load.Options {
 	}
 }
 
-// profile records the server's CPU while fn runs, when profiles are wanted. It
-// costs the server a little, so the numbers of such a run are not the best.
-func (b *bench) profile(ctx context.Context, c *child, name string, span time.Duration, fn func() (*load.Report, error)) (*load.Report, error) {
+// profile runs a scenario and records the CPU of both sides while it measures,
+// when profiles are wanted. That costs a little, so the numbers of such a run
+// are not the best.
+func (b *bench) profile(ctx context.Context, c *child, name string, o load.Options, run func(context.Context, load.Options) (*load.Report, error)) (*load.Report, error) {
 	if b.profiles == "" {
-		return fn()
+		return run(ctx, o)
+	}
+	own, err := os.Create(filepath.Join(b.profiles, name+"-generator.pprof"))
+	if err != nil {
+		return nil, err
 	}
 	done := make(chan error, 1)
-	go func() { done <- b.record(ctx, c, name, span) }()
-	r, err := fn()
-	return r, errors.Join(err, <-done)
+	o.Measuring = func() {
+		go func() { done <- b.record(ctx, c, name, o.Duration) }()
+		if err := pprof.StartCPUProfile(own); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+	r, err := run(ctx, o)
+	pprof.StopCPUProfile()
+	if err == nil {
+		err = <-done
+	}
+	return r, errors.Join(err, own.Close())
 }
 
 func (b *bench) record(ctx context.Context, c *child, name string, span time.Duration) error {

@@ -27,6 +27,7 @@ func main() {
 	flag.StringVar(&b.only, "only", "", "run only the check of this name; see --list")
 	file := flag.String("json", "", "write the lines to this file as JSON")
 	flag.StringVar(&b.profiles, "profiles", "", "write a CPU profile of the server for each measurement to this folder")
+	flag.StringVar(&b.table, "markdown", "", "write the lines to this file as a table in Markdown")
 	list := flag.Bool("list", false, "list the names of the checks")
 	flag.Parse()
 	if *list {
@@ -70,6 +71,7 @@ type bench struct {
 	quick    bool
 	only     string
 	profiles string
+	table    string
 	programs string // folder of the programs that are measured
 	secret   string
 	key      string
@@ -106,23 +108,12 @@ func (b *bench) report(l line) {
 		l.Pass = l.Pass && (l.MaxRatio == 0 || l.Ratio <= l.MaxRatio)
 	}
 	b.lines = append(b.lines, l)
-	var budget []string
-	if l.Budget != 0 || l.none {
-		budget = append(budget, fmt.Sprintf("at most %.4g %s", l.Budget, l.Unit))
+	c, style := l.cells(), term.StyleOf(os.Stdout, os.Getenv)
+	paint := style.Red
+	if l.Pass {
+		paint = style.Green
 	}
-	if l.MaxRatio != 0 {
-		budget = append(budget, fmt.Sprintf("at most %.2fx", l.MaxRatio))
-	}
-	floor, ratio := "-", "-"
-	if l.Floor > 0 {
-		floor, ratio = fmt.Sprintf("%.3f", l.Floor), fmt.Sprintf("%.2fx", l.Ratio)
-	}
-	style := term.StyleOf(os.Stdout, os.Getenv)
-	verdict := style.Green("pass")
-	if !l.Pass {
-		verdict = style.Red("FAIL")
-	}
-	fmt.Printf("%-52s %9.3f %-3s  floor %6s  ratio %6s  %-28s %s", l.Name, l.Measured, l.Unit, floor, ratio, strings.Join(budget, ", "), verdict)
+	fmt.Printf("%-52s %9.3f %-3s  floor %6s  ratio %6s  %-28s %s", l.Name, l.Measured, l.Unit, c.floor, c.ratio, c.budget, paint(c.verdict))
 	if l.Note != "" {
 		fmt.Printf("  %s", style.Faint(l.Note))
 	}
@@ -139,7 +130,12 @@ func (b *bench) main(ctx context.Context, file string) error {
 	}
 	defer func() { _ = os.RemoveAll(b.programs) }()
 	begun := time.Now()
-	fmt.Printf("%s, %s, server and generator on a core each\n", runtime.Version(), kernel())
+	busy, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err
+	}
+	before, _, _ := strings.Cut(string(busy), " ")
+	fmt.Printf("%s, %s, server and generator on a core each; load average before the run %s\n", runtime.Version(), kernel(), before)
 	ran := false
 	for _, c := range checks() {
 		if b.only != "" && b.only != c.name {
@@ -160,6 +156,17 @@ func (b *bench) main(ctx context.Context, file string) error {
 		}
 	}
 	fmt.Printf("%d budgets, %d missed, in %s\n", len(b.lines), missed, time.Since(begun).Round(time.Second))
+	if err := b.write(file); err != nil {
+		return err
+	}
+	if missed > 0 {
+		return errMissed
+	}
+	return nil
+}
+
+// write writes the files that were asked for.
+func (b *bench) write(file string) error {
 	if file != "" {
 		text, err := json.MarshalIndent(b.lines, "", "  ")
 		if err == nil {
@@ -169,8 +176,36 @@ func (b *bench) main(ctx context.Context, file string) error {
 			return err
 		}
 	}
-	if missed > 0 {
-		return errMissed
+	if b.table == "" {
+		return nil
 	}
-	return nil
+	var t strings.Builder
+	t.WriteString("| what | measured | floor | ratio | budget | | more |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	for _, l := range b.lines {
+		c := l.cells()
+		fmt.Fprintf(&t, "| %s | %.3g %s | %s | %s | %s | %s | %s |\n", l.Name, l.Measured, l.Unit, c.floor, c.ratio, c.budget, c.verdict, l.Note)
+	}
+	return os.WriteFile(b.table, []byte(t.String()), 0o644)
+}
+
+// cells are the parts of a line as they are shown.
+type cells struct{ floor, ratio, budget, verdict string }
+
+func (l *line) cells() cells {
+	c := cells{floor: "-", ratio: "-", verdict: "FAIL"}
+	if l.Pass {
+		c.verdict = "pass"
+	}
+	if l.Floor > 0 {
+		c.floor, c.ratio = fmt.Sprintf("%.3f", l.Floor), fmt.Sprintf("%.2fx", l.Ratio)
+	}
+	var budget []string
+	if l.Budget != 0 || l.none {
+		budget = append(budget, strings.TrimSpace(fmt.Sprintf("at most %.4g %s", l.Budget, l.Unit)))
+	}
+	if l.MaxRatio != 0 {
+		budget = append(budget, fmt.Sprintf("at most %.2fx", l.MaxRatio))
+	}
+	c.budget = strings.Join(budget, ", ")
+	return c
 }

@@ -25,12 +25,11 @@ func main() {
 	frame := flag.String("frame", "", "a msg frame as the server delivered it, in base64")
 	join := flag.Int("join", 1, "messages that are collected and written at once")
 	flag.Parse()
-	if err := serve(*frame, *join); err != nil {
-		fmt.Fprintln(os.Stderr, "floor:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "floor:", serve(*frame, *join))
+	os.Exit(1)
 }
 
+// serve returns only when it cannot go on.
 func serve(text string, join int) error {
 	frame, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {

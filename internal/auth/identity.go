@@ -9,7 +9,6 @@ package auth
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -19,99 +18,6 @@ type Identity struct {
 	Device  string
 	Expires time.Time // zero: never
 	Caps    Caps      // what the token allows beyond the namespace's rules
-}
-
-// Verb is what a client does with a channel; verbs combine as bits.
-type Verb uint8
-
-// The verbs, and their names in a token's caps.
-const (
-	Sub      Verb = 1 << iota // "sub"
-	Pub                       // "pub"
-	Presence                  // "presence"
-	History                   // "history"
-	Patch                     // "patch"
-)
-
-var verbNames = map[string]Verb{"sub": Sub, "pub": Pub, "presence": Presence, "history": History, "patch": Patch, "*": Sub | Pub | Presence | History | Patch}
-
-// Bounds of the caps of one token.
-const (
-	maxPatterns = 256
-	maxPattern  = 255
-)
-
-// Caps are rights by channel pattern: an exact name ("room:7"), a prefix that
-// ends in a star ("tick:*"), or "*". They do not change; nil gives no right.
-type Caps []cap
-
-type cap struct {
-	pattern string // without the star
-	prefix  bool
-	verbs   Verb
-}
-
-// ParseCaps reads caps as they stand in a token: pattern -> list of verbs.
-func ParseCaps(m map[string][]string) (Caps, error) {
-	if len(m) > maxPatterns {
-		return nil, fmt.Errorf("caps: %d patterns; at most %d are allowed", len(m), maxPatterns)
-	}
-	caps := make(Caps, 0, len(m))
-	for pattern, verbs := range m {
-		if pattern == "" || len(pattern) > maxPattern {
-			return nil, fmt.Errorf("caps: a pattern has 1 to %d bytes", maxPattern)
-		}
-		text, prefix := strings.CutSuffix(pattern, "*")
-		if strings.Contains(text, "*") {
-			return nil, fmt.Errorf("caps: %q: a star may only stand at the end", pattern)
-		}
-		c := cap{pattern: text, prefix: prefix}
-		for _, name := range verbs {
-			v, ok := verbNames[name]
-			if !ok {
-				return nil, fmt.Errorf("caps: %q: %q is not a verb; use sub, pub, presence, history, patch or *", pattern, name)
-			}
-			c.verbs |= v
-		}
-		caps = append(caps, c)
-	}
-	slices.SortFunc(caps, func(a, b cap) int { return strings.Compare(a.pattern, b.pattern) })
-	if len(caps) == 0 {
-		return nil, nil
-	}
-	return caps, nil
-}
-
-// Allows tells whether the caps give the right to do v in a channel.
-func (c Caps) Allows(channel string, v Verb) bool {
-	for _, e := range c {
-		if e.verbs&v == v && (e.pattern == channel && !e.prefix || e.prefix && strings.HasPrefix(channel, e.pattern)) {
-			return true
-		}
-	}
-	return false
-}
-
-// Map gives the caps in the form of a token.
-func (c Caps) Map() map[string][]string {
-	if len(c) == 0 {
-		return nil
-	}
-	m := make(map[string][]string, len(c))
-	for _, e := range c {
-		pattern := e.pattern
-		if e.prefix {
-			pattern += "*"
-		}
-		verbs := []string{}
-		for _, name := range []string{"sub", "pub", "presence", "history", "patch"} {
-			if e.verbs&verbNames[name] != 0 {
-				verbs = append(verbs, name)
-			}
-		}
-		m[pattern] = verbs
-	}
-	return m
 }
 
 // Who is a rule of a namespace: who may do something without a capability.
@@ -132,21 +38,31 @@ func ParseWho(text string) (Who, error) {
 	if i := slices.Index(whoNames[:], text); i >= 0 {
 		return Who(i), nil
 	}
-	return Server, fmt.Errorf("%q is not one of anyone, user, token, server", text)
+	return Server, fmt.Errorf("%.40q is not one of anyone, user, token, server", text)
 }
 
 // String gives the rule's name.
-func (w Who) String() string { return whoNames[w] }
+func (w Who) String() string {
+	if int(w) < len(whoNames) {
+		return whoNames[w]
+	}
+	return fmt.Sprintf("Who(%d)", uint8(w))
+}
 
 // Allowed tells whether an identity may do v in a channel: by the namespace's
 // rule, or by a capability of its token. What is for the server alone no token
-// can open.
+// can open, and neither a rule nor a verb that is unknown opens anything.
 func Allowed(rule Who, v Verb, channel string, id Identity) bool {
-	switch {
-	case rule == Server:
+	if v == 0 || v&^everything != 0 {
 		return false
-	case rule == Anyone || rule == User && id.User != "":
-		return true
 	}
-	return id.Caps.Allows(channel, v)
+	switch rule {
+	case Anyone:
+		return true
+	case User:
+		return id.User != "" || id.Caps.Allows(channel, v)
+	case Token:
+		return id.Caps.Allows(channel, v)
+	}
+	return false
 }

@@ -50,6 +50,65 @@ func TestCapsAllow(t *testing.T) {
 	}
 }
 
+func TestSeveralVerbsNeedEveryRight(t *testing.T) {
+	caps, err := auth.ParseCaps(map[string][]string{"room:*": {"sub"}, "room:7": {"pub"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		channel string
+		verb    auth.Verb
+		want    bool
+	}{
+		{"room:7", auth.Sub | auth.Pub, true}, // one right from each pattern
+		{"room:8", auth.Sub | auth.Pub, false},
+		{"room:7", auth.Sub | auth.History, false},
+		{"room:7", 0, false}, // nothing asked is nothing granted
+		{"room:7", 1 << 7, false},
+	}
+	for _, tt := range tests {
+		if got := caps.Allows(tt.channel, tt.verb); got != tt.want {
+			t.Errorf("%s, %q: %v", tt.channel, tt.verb, got)
+		}
+	}
+}
+
+func TestWhatIsUnknownIsDenied(t *testing.T) {
+	caps, err := auth.ParseCaps(map[string][]string{"*": {"*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := auth.Identity{User: "u", Caps: caps}
+	if auth.Allowed(auth.Anyone+1, auth.Sub, "room:7", id) {
+		t.Error("a rule that does not exist opens a channel")
+	}
+	if auth.Allowed(auth.Anyone, 0, "room:7", id) || auth.Allowed(auth.Anyone, 1<<7, "room:7", id) {
+		t.Error("a verb that does not exist is allowed")
+	}
+	if got := (auth.Anyone + 1).String(); got != "Who(4)" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestCapsAreWrittenAsTheCommandLineTakesThem(t *testing.T) {
+	caps, err := auth.ParseCaps(map[string][]string{"tick:*": {"sub"}, "room:7": {"pub", "sub"}, "room:": {"*"}, "room:*": {"patch"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := caps.String(), "room:=sub,pub,presence,history,patch room:*=patch room:7=sub,pub tick:*=sub"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestTheFirstMistakeIsAlwaysTheSame(t *testing.T) {
+	for range 50 {
+		_, err := auth.ParseCaps(map[string][]string{"b:1": {"x"}, "a:1": {"y"}, "c:1": {"z"}})
+		if err == nil || !strings.Contains(err.Error(), `"a:1": "y" is not a verb`) {
+			t.Fatalf("got %v", err)
+		}
+	}
+}
+
 func TestCapsAreBounded(t *testing.T) {
 	many := map[string][]string{}
 	for i := range 256 {

@@ -2,18 +2,12 @@ package auth
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,18 +19,19 @@ import (
 // How a key set is kept fresh.
 const (
 	maxSetBytes  = 1 << 20
-	maxSetKeys   = 100
-	retryAfter   = 10 * time.Second // an unknown key makes us fetch again no more often than this
+	fetchTimeout = 5 * time.Second
+	fetchPause   = 10 * time.Second // no two fetches begin within this
 	defaultFresh = 10 * time.Minute // without Cache-Control
 	minFresh     = time.Minute
 	maxFresh     = 24 * time.Hour
 )
 
 // keySet is a JSON Web Key Set, fetched when it is needed and kept. A stale copy
-// goes on being used while a fresh one is fetched.
+// goes on being used while a fresh one is fetched, and as long as none can be.
 type keySet struct {
 	url  string
-	http *http.Client
+	name string // url without a password, for the log
+	http http.Client
 	log  *slog.Logger
 
 	ctx    context.Context // ends the fetch that is under way
@@ -44,19 +39,41 @@ type keySet struct {
 	wait   sync.WaitGroup
 
 	mu      sync.Mutex // guards all below
-	keys    []key
-	known   bool // keys have been fetched at least once
+	keys    []key      // replaced whole, never changed
+	known   bool       // keys have been fetched at least once
 	expires time.Time
-	tried   time.Time
+	tried   time.Time     // when the last fetch began
 	under   chan struct{} // closed when the fetch that is under way ends; nil: none
-	failing bool
+	failing bool          // the last fetch failed
 	closed  bool
 }
 
-func newKeySet(cfg Config) *keySet {
-	s := &keySet{url: cfg.JWKS, http: cfg.HTTP, log: cfg.Logger}
+func newKeySet(cfg Config) (*keySet, error) {
+	u, err := url.Parse(cfg.JWKS)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("auth: the address of the key set is not an http or https URL")
+	}
+	s := &keySet{url: cfg.JWKS, name: u.Redacted(), log: cfg.Logger}
+	if cfg.HTTP != nil {
+		s.http = *cfg.HTTP
+	}
+	if s.http.CheckRedirect == nil {
+		s.http.CheckRedirect = stayEncrypted
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	return s
+	return s, nil
+}
+
+// stayEncrypted follows redirects, but not to where anybody on the way could put
+// keys of their own into the set.
+func stayEncrypted(next *http.Request, via []*http.Request) error {
+	if via[len(via)-1].URL.Scheme == "https" && next.URL.Scheme != "https" {
+		return errors.New("a redirect from https to http is not followed")
+	}
+	if len(via) >= 3 {
+		return errors.New("too many redirects")
+	}
+	return nil
 }
 
 func (s *keySet) close() {
@@ -67,91 +84,125 @@ func (s *keySet) close() {
 	s.wait.Wait()
 }
 
-// find gives the keys that fit; none: the set has no such key.
-func (s *keySet) find(ctx context.Context, alg, kid string) ([]key, error) {
+// verify looks for a key of the set that made the signature. some tells whether
+// there was any that could have; an error that none could be asked for.
+func (s *keySet) verify(ctx context.Context, h header, text string, signature []byte) (ok, some bool, err error) {
+	keys, named := s.find(h)
+	if anyChecks(keys, text, signature) {
+		return true, true, nil
+	}
+	// Without a key of the token's kid the set may be out of date: a new key looks
+	// like an unknown one, or, where keys have no names, like a bad signature.
+	if named {
+		return false, true, nil
+	}
+	if err := s.renew(ctx); err != nil {
+		return false, false, err
+	}
+	keys, _ = s.find(h)
+	return anyChecks(keys, text, signature), len(keys) > 0, nil
+}
+
+func anyChecks(keys []key, text string, signature []byte) bool {
+	for i := range keys {
+		if keys[i].checks(text, signature) {
+			return true
+		}
+	}
+	return false
+}
+
+// find gives the keys that fit: those with the token's kid, which is what named
+// says, or else those that have no kid of their own, or all when the token names
+// none. A stale set is refreshed meanwhile.
+func (s *keySet) find(h header) (keys []key, named bool) {
 	s.mu.Lock()
-	found := s.matchLocked(alg, kid)
-	now := time.Now()
-	stale := now.After(s.expires)
-	if len(found) > 0 {
-		if stale {
-			s.fetchLocked(now)
-		}
-		s.mu.Unlock()
-		return found, nil
+	defer s.mu.Unlock()
+	if now := time.Now(); s.known && now.After(s.expires) {
+		s.fetchLocked(now)
 	}
-	under := s.fetchLocked(now)
-	known := s.known
+	var loose []key
+	for _, k := range s.keys {
+		switch {
+		case k.method.Alg() != h.alg:
+		case h.kid != "" && k.id == h.kid:
+			keys = append(keys, k)
+		case h.kid == "" || k.id == "":
+			loose = append(loose, k)
+		}
+	}
+	if len(keys) > 0 {
+		return keys, true
+	}
+	return loose, false
+}
+
+// renew waits for a copy of the set that is newer, unless the one that is here
+// is so new that asking again would be too often. It is an error when the set
+// cannot be fetched: then nobody can tell what it holds by now.
+func (s *keySet) renew(ctx context.Context) error {
+	s.mu.Lock()
+	under := s.fetchLocked(time.Now())
 	s.mu.Unlock()
-	if under == nil {
-		if !known {
-			return nil, fault.New(fault.Unavailable, "the keys that tokens are checked with cannot be fetched now").After(retryAfter)
+	if under != nil {
+		select {
+		case <-under:
+		case <-ctx.Done():
+			return fault.Wrap(fault.Unavailable, ctx.Err(), "the keys that tokens are checked with are still being fetched").After(time.Second)
 		}
-		return nil, nil
-	}
-	select {
-	case <-under:
-	case <-ctx.Done():
-		return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "the keys that tokens are checked with are still being fetched").After(time.Second)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.known {
-		return nil, fault.New(fault.Unavailable, "the keys that tokens are checked with cannot be fetched now").After(retryAfter)
+	if s.known && !s.failing {
+		return nil
 	}
-	return s.matchLocked(alg, kid), nil
+	again := max(time.Second, time.Until(s.tried.Add(fetchPause)))
+	return fault.New(fault.Unavailable, "the keys that tokens are checked with cannot be fetched now").After(again)
 }
 
-func (s *keySet) matchLocked(alg, kid string) (found []key) {
-	for _, k := range s.keys {
-		if k.alg == alg && (kid == "" || k.id == kid) {
-			found = append(found, k)
-		}
-	}
-	return found
-}
-
-// fetchLocked starts a fetch unless one is under way or was tried just now. It
-// gives what to wait for, nil when there is nothing.
+// fetchLocked starts a fetch unless one is under way or began just now. It gives
+// what to wait for, nil when there is nothing.
 func (s *keySet) fetchLocked(now time.Time) chan struct{} {
 	if s.under != nil {
 		return s.under
 	}
-	if s.closed || !s.tried.IsZero() && now.Sub(s.tried) < retryAfter {
+	if s.closed || !s.tried.IsZero() && now.Sub(s.tried) < fetchPause {
 		return nil
 	}
 	s.tried = now
 	under := make(chan struct{})
 	s.under = under
-	s.wait.Add(1)
-	go func() {
-		defer s.wait.Done()
+	s.wait.Go(func() {
 		keys, fresh, err := s.fetch()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.under = nil
 		close(under)
 		if err != nil {
-			if !s.failing && s.ctx.Err() == nil {
-				s.log.Warn("the JSON Web Key Set cannot be fetched; keys that are known stay in use", "url", s.url, "error", err)
+			if !s.failing && !s.closed {
+				s.log.Warn("the JSON Web Key Set cannot be fetched; keys that are known stay in use", "url", s.name, "error", err)
 			}
 			s.failing = true
 			return
 		}
+		if s.failing {
+			s.log.Info("the JSON Web Key Set can be fetched again", "url", s.name)
+		}
 		s.keys, s.known, s.failing = keys, true, false
 		s.expires = time.Now().Add(fresh)
-	}()
+	})
 	return under
 }
 
 func (s *keySet) fetch() ([]key, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, fetchTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
 		return nil, 0, err
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	req.Close = true // the next fetch is far away; until then nothing should run
 	res, err := s.http.Do(req)
 	if err != nil {
 		return nil, 0, err
@@ -171,9 +222,9 @@ func (s *keySet) fetch() ([]key, time.Duration, error) {
 	return keys, freshness(res.Header.Get("Cache-Control")), err
 }
 
-// freshness reads max-age, within bounds.
+// freshness reads max-age (RFC 9111 section 5.2.2.1), within bounds.
 func freshness(cacheControl string) time.Duration {
-	for _, part := range strings.Split(cacheControl, ",") {
+	for part := range strings.SplitSeq(cacheControl, ",") {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(strings.ToLower(part)), "max-age="); ok {
 			if n, err := strconv.Atoi(text); err == nil {
 				n = min(max(n, int(minFresh/time.Second)), int(maxFresh/time.Second))
@@ -182,107 +233,4 @@ func freshness(cacheControl string) time.Duration {
 		}
 	}
 	return defaultFresh
-}
-
-// jwk is one key of a set (RFC 7517; RFC 7518 section 6; RFC 8037).
-type jwk struct {
-	KeyType string `json:"kty"`
-	Use     string `json:"use"`
-	Alg     string `json:"alg"`
-	ID      string `json:"kid"`
-	Curve   string `json:"crv"`
-	N       string `json:"n"`
-	E       string `json:"e"`
-	X       string `json:"x"`
-	Y       string `json:"y"`
-}
-
-// parseKeySet reads a key set. Keys that are for something else are passed over,
-// as RFC 7517 section 5 asks; a set with no usable key is an error.
-func parseKeySet(body []byte) ([]key, error) {
-	var set struct {
-		Keys []jwk `json:"keys"`
-	}
-	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, fmt.Errorf("not a key set: %w", err)
-	}
-	if len(set.Keys) > maxSetKeys {
-		return nil, fmt.Errorf("%d keys; at most %d are allowed", len(set.Keys), maxSetKeys)
-	}
-	var keys []key
-	var last error
-	for _, j := range set.Keys {
-		if j.Use != "" && j.Use != "sig" {
-			continue
-		}
-		k, err := j.key()
-		if err != nil {
-			last = err
-			continue
-		}
-		if j.Alg != "" && j.Alg != k.alg {
-			continue
-		}
-		k.id = j.ID
-		keys = append(keys, k)
-	}
-	if len(keys) == 0 {
-		return nil, errors.Join(errors.New("no key for RS256, ES256 or EdDSA in it"), last)
-	}
-	return keys, nil
-}
-
-func (j jwk) key() (key, error) {
-	switch {
-	case j.KeyType == "RSA":
-		n, err := number(j.N)
-		if err != nil {
-			return key{}, err
-		}
-		e, err := number(j.E)
-		if err != nil {
-			return key{}, err
-		}
-		if !e.IsInt64() || e.Int64() < 3 || e.Int64() > 1<<31-1 || n.BitLen() > 16384 {
-			return key{}, errors.New("an RSA key with an unusable size")
-		}
-		return keyOf(&rsa.PublicKey{N: n, E: int(e.Int64())})
-	case j.KeyType == "EC" && j.Curve == "P-256":
-		x, err := octets(j.X, 32)
-		if err != nil {
-			return key{}, err
-		}
-		y, err := octets(j.Y, 32)
-		if err != nil {
-			return key{}, err
-		}
-		k, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
-		if err != nil {
-			return key{}, err
-		}
-		return keyOf(k)
-	case j.KeyType == "OKP" && j.Curve == "Ed25519":
-		x, err := octets(j.X, ed25519.PublicKeySize)
-		if err != nil {
-			return key{}, err
-		}
-		return keyOf(ed25519.PublicKey(x))
-	}
-	return key{}, fmt.Errorf("key type %.20q is not supported", j.KeyType)
-}
-
-func number(text string) (*big.Int, error) {
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) == 0 {
-		return nil, errors.New("a number of an RSA key is not base64url")
-	}
-	return new(big.Int).SetBytes(b), nil
-}
-
-func octets(text string, n int) ([]byte, error) {
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) != n {
-		return nil, fmt.Errorf("a coordinate is not %d bytes in base64url", n)
-	}
-	return b, nil
 }

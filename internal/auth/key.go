@@ -8,10 +8,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// APIKey is one key of the HTTP API, known only by its hash.
+// APIKey is one key of the HTTP API, known only by its hash. Without scopes it
+// may call nothing.
 type APIKey struct {
 	Name   string
 	Hash   [sha256.Size]byte
@@ -48,15 +50,29 @@ func ParseHash(text string) (h [sha256.Size]byte, err error) {
 // Scopes says which verbs a key may call.
 type Scopes struct{ words []string }
 
-// ParseScopes reads scopes: the name of a verb, a family ("session.*") or "*".
+// ParseScopes reads scopes: the name of a verb, a family ("session.*") or "*"
+// for everything.
 func ParseScopes(list []string) (Scopes, error) {
 	for _, word := range list {
-		text := strings.TrimSuffix(strings.TrimSuffix(word, "*"), ".")
-		if word == "" || strings.Contains(text, "*") || word != "*" && strings.HasSuffix(word, "*") && !strings.HasSuffix(word, ".*") {
-			return Scopes{}, fmt.Errorf("%q is not a scope; write a verb, family.* or *", word)
+		if !isScope(word) {
+			return Scopes{}, fmt.Errorf("%.80q is not a scope; write a verb, family.* or *", word)
 		}
 	}
-	return Scopes{append([]string(nil), list...)}, nil
+	return Scopes{slices.Clone(list)}, nil
+}
+
+// isScope tells whether a word is "*" or lower-case names with dots between
+// them, of which the last may be a star.
+func isScope(word string) bool {
+	if word == "*" {
+		return true
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(word, ".*"), ".") {
+		if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // Allows tells whether a verb may be called.
@@ -75,8 +91,8 @@ func (s Scopes) Allows(verb string) bool {
 // Keys is a set of API keys.
 type Keys struct{ list []APIKey }
 
-// NewKeys makes a set.
-func NewKeys(list []APIKey) *Keys { return &Keys{append([]APIKey(nil), list...)} }
+// NewKeys makes a set. It copies the list.
+func NewKeys(list []APIKey) *Keys { return &Keys{slices.Clone(list)} }
 
 // Find finds the key with the given text. It compares with every key, in a time
 // that does not depend on which one it is.
@@ -84,9 +100,7 @@ func (k *Keys) Find(text string) (*APIKey, bool) {
 	hash := HashKey(text)
 	found := -1
 	for i := range k.list {
-		if subtle.ConstantTimeCompare(k.list[i].Hash[:], hash[:]) == 1 {
-			found = i
-		}
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(k.list[i].Hash[:], hash[:]), i, found)
 	}
 	if found < 0 {
 		return nil, false

@@ -72,6 +72,10 @@ func TestScopes(t *testing.T) {
 		{[]string{"session.*"}, "session.get", true},
 		{[]string{"session.*"}, "session", false},
 		{[]string{"session.*"}, "sessions.get", false},
+		{[]string{"a.b.*"}, "a.b.c", true},
+		{[]string{"a.b.*"}, "a.c", false},
+		{[]string{"*"}, "admin", true},
+		{[]string{"publish"}, "admin", false},
 		{[]string{"info", "session.get"}, "session.get", true},
 		{[]string{"info", "session.get"}, "session.set", false},
 	}
@@ -85,7 +89,7 @@ func TestScopes(t *testing.T) {
 			t.Errorf("%v, %s: %v", tt.scopes, tt.verb, got)
 		}
 	}
-	for _, bad := range []string{"", "session*", "*.get", "**", "a*b", "a.*.b"} {
+	for _, bad := range []string{"", "session*", "*.get", "**", "a*b", "a.*.b", ".*", "a..*", "a.", ".a", "Publish", "publish ", "a,b"} {
 		if _, err := auth.ParseScopes([]string{"info", bad}); err == nil || !strings.Contains(err.Error(), "is not a scope") {
 			t.Errorf("%q: got %v", bad, err)
 		}

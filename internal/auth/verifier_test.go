@@ -1,7 +1,9 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -52,7 +54,7 @@ func TestEveryAlgorithmIsAccepted(t *testing.T) {
 				t.Error(diff)
 			}
 			_, err = verify(v, newSigner2(t, alg).token(t, "", map[string]any{"sub": "ann"}))
-			wantError(t, err, fault.Unauthorized, "the token's signature or algorithm is not valid")
+			wantError(t, err, fault.Unauthorized, "the token's signature is not valid")
 		})
 	}
 }
@@ -104,38 +106,72 @@ func hand(t *testing.T, header, claims string) string {
 func TestRefusals(t *testing.T) {
 	const h = `{"alg":"HS256","typ":"JWT"}`
 	good := hand(t, h, `{"sub":"u"}`)
-	malformed := "the token is not a JWT, or one of its claims has the wrong type"
-	signature := "the token's signature or algorithm is not valid"
+	const (
+		partless  = "the token is not a JWT: it does not have three parts"
+		notBase64 = "the token is not a JWT: its parts are not base64url"
+		badHeader = "the token is not a JWT: its header: "
+		algorithm = "the token's algorithm is not allowed; use HS256, RS256, ES256 or EdDSA"
+		signature = "the token's signature is not valid"
+	)
 	tests := []struct{ name, token, want string }{
-		{"nothing", "", malformed},
-		{"no JWT", "hello", malformed},
-		{"two parts", good[:strings.LastIndexByte(good, '.')], malformed},
-		{"four parts", good + ".x", malformed},
+		{"nothing", "", partless},
+		{"no JWT", "hello", partless},
+		{"two parts", good[:strings.LastIndexByte(good, '.')], partless},
+		{"four parts", good + ".x", partless},
 		{"a signature of another text", good[:len(good)-43] + strings.Repeat("A", 43), signature},
-		{"a signature with stray bits at its end", good[:len(good)-1] + string(stray(good[len(good)-1])), malformed},
+		{"a signature with stray bits at its end", good[:len(good)-1] + string(stray(good[len(good)-1])), notBase64},
 		{"no signature", good[:strings.LastIndexByte(good, '.')+1], signature},
-		{"padding", good + "=", malformed},
+		{"padding", good + "=", notBase64},
+		{"a line end after it", good + "\n", notBase64},
+		{"a line end inside", good[:5] + "\r\n" + good[5:], notBase64},
+		{"spaces around it", " " + good + " ", notBase64},
+		{"a header that is no JSON", hand(t, "alg", `{"sub":"u"}`), badHeader},
+		{"a header that is a list", hand(t, `["HS256"]`, `{"sub":"u"}`), badHeader},
+		{"a header that says two things", hand(t, `{"alg":"HS256","alg":"none"}`, `{"sub":"u"}`), badHeader},
+		{"a header nested deeply", hand(t, `{"alg":"HS256","x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`}`, `{"sub":"u"}`), badHeader},
+		{"kid of the wrong type", hand(t, `{"alg":"HS256","kid":7}`, `{"sub":"u"}`), "the token's header: kid: must be a string, not a number"},
 		{"too large", strings.Repeat("a", 8<<10+1), "the token has more than 8192 bytes"},
-		{"alg none", noneToken(t), signature},
-		{"alg None", hand(t, `{"alg":"None"}`, `{"sub":"u"}`), signature},
-		{"alg HS512", hand(t, `{"alg":"HS512"}`, `{"sub":"u"}`), signature},
-		{"no alg", hand(t, `{"typ":"JWT"}`, `{"sub":"u"}`), signature},
-		{"alg of the wrong type", hand(t, `{"alg":5}`, `{"sub":"u"}`), signature},
-		{"an algorithm without a key", hand(t, `{"alg":"RS256"}`, `{"sub":"u"}`), "signed with a key or algorithm that is not configured"},
+		{"alg none", noneToken(t), algorithm},
+		{"alg None", hand(t, `{"alg":"None"}`, `{"sub":"u"}`), algorithm},
+		{"alg HS512", hand(t, `{"alg":"HS512"}`, `{"sub":"u"}`), algorithm},
+		{"no alg", hand(t, `{"typ":"JWT"}`, `{"sub":"u"}`), algorithm},
+		{"alg in lower case", hand(t, `{"alg":"hs256"}`, `{"sub":"u"}`), algorithm},
+		{"ALG for alg", hand(t, `{"ALG":"HS256"}`, `{"sub":"u"}`), algorithm},
+		{"alg of the wrong type", hand(t, `{"alg":5}`, `{"sub":"u"}`), "the token's header: alg: must be a string, not a number"},
+		{"an algorithm without a key", hand(t, `{"alg":"RS256"}`, `{"sub":"u"}`), "the token is signed with RS256, and no key for that is known"},
 		{"an extension that must be understood", hand(t, `{"alg":"HS256","crit":["b64"],"b64":false}`, `{"sub":"u"}`), "crit"},
 		{"no sub", hand(t, h, `{}`), "the token's sub: is missing"},
 		{"an empty sub", hand(t, h, `{"sub":""}`), "the token's sub: is missing"},
-		{"sub of the wrong type", hand(t, h, `{"sub":42}`), malformed},
+		{"sub of the wrong type", hand(t, h, `{"sub":42}`), "the token's sub: must be a string, not a number"},
 		{"sub too long", hand(t, h, `{"sub":"`+strings.Repeat("u", 257)+`"}`), "the token's sub: has 257 bytes; at most 256 are allowed"},
 		{"sub with a control character", hand(t, h, `{"sub":"a\u0000"}`), "the token's sub: no control characters are allowed"},
 		{"device too long", hand(t, h, `{"sub":"u","device":"`+strings.Repeat("d", 129)+`"}`), "the token's device: has 129 bytes; at most 128 are allowed"},
-		{"device of the wrong type", hand(t, h, `{"sub":"u","device":{}}`), malformed},
-		{"exp of the wrong type", hand(t, h, `{"sub":"u","exp":"soon"}`), malformed},
-		{"claims that are a list", hand(t, h, `[]`), malformed},
-		{"claims that are no JSON", hand(t, h, `{`), malformed},
-		{"caps that are a list", hand(t, h, `{"sub":"u","caps":["room:*"]}`), malformed},
-		{"caps with a word for a list", hand(t, h, `{"sub":"u","caps":{"room:*":"sub"}}`), malformed},
-		{"caps with numbers", hand(t, h, `{"sub":"u","caps":{"room:*":[1]}}`), malformed},
+		{"device of the wrong type", hand(t, h, `{"sub":"u","device":{}}`), "the token's device: must be a string, not an object"},
+		{"sub that is not UTF-8", hand(t, h, "{\"sub\":\"\xff\"}"), "the token's sub: is not valid UTF-8"},
+		{"SUB for sub", hand(t, h, `{"SUB":"root"}`), "the token's sub: is missing"},
+		{"sub twice", hand(t, h, `{"sub":"u","sub":"root"}`), `member "sub" stands twice`},
+		{"sub twice, once in disguise", hand(t, h, `{"sub":"u","\u0073ub":"root"}`), `member "sub" stands twice`},
+		{"exp that is a word", hand(t, h, `{"sub":"u","exp":"soon"}`), "the token's exp: must be a number of seconds since 1970, not a string"},
+		{"exp that is a number in a string", hand(t, h, `{"sub":"u","exp":"4102444800"}`), "the token's exp: must be a number of seconds since 1970, not a string"},
+		{"exp that is null", hand(t, h, `{"sub":"u","exp":null}`), "the token's exp: must be a number of seconds since 1970, not null"},
+		{"exp in milliseconds", hand(t, h, `{"sub":"u","exp":4102444800000}`), "the token's exp: 4102444800000 is no time in seconds since 1970"},
+		{"exp beyond all numbers", hand(t, h, `{"sub":"u","exp":1e999}`), "the token's exp: must be a number of seconds"},
+		{"exp before 1970", hand(t, h, `{"sub":"u","exp":-1}`), "the token's exp: -1 is no time"},
+		{"nbf that is null", hand(t, h, `{"sub":"u","nbf":null}`), "the token's nbf: must be a number"},
+		{"iat that is a list", hand(t, h, `{"sub":"u","iat":[1]}`), "the token's iat: must be a number of seconds since 1970, not an array"},
+		{"iss of the wrong type", hand(t, h, `{"sub":"u","iss":["me"]}`), "the token's iss: must be a string, not an array"},
+		{"aud of the wrong type", hand(t, h, `{"sub":"u","aud":1}`), "the token's aud: must be a string or a list of strings, not a number"},
+		{"aud with a number", hand(t, h, `{"sub":"u","aud":["a",1]}`), "the token's aud: must be a list of strings; there is a number in it"},
+		{"claims that are a list", hand(t, h, `[]`), "the token's claims: not a JSON object"},
+		{"claims that are no JSON", hand(t, h, `{`), "the token's claims: not valid JSON at byte 1"},
+		{"claims followed by more", hand(t, h, `{"sub":"u"} {}`), "the token's claims: not valid JSON"},
+		{"claims that are nothing", hand(t, h, ``), "the token's claims: not valid JSON"},
+		{"claims that are null", hand(t, h, `null`), "the token's claims: not a JSON object"},
+		{"caps that are a list", hand(t, h, `{"sub":"u","caps":["room:*"]}`), "the token's caps: must be an object of pattern and list of verbs, not an array"},
+		{"caps with a word for a list", hand(t, h, `{"sub":"u","caps":{"room:*":"sub"}}`), `the token's caps: "room:*": must be a list of verbs, not a string`},
+		{"caps with null for a list", hand(t, h, `{"sub":"u","caps":{"room:*":null}}`), `the token's caps: "room:*": must be a list of verbs, not null`},
+		{"caps with a pattern twice", hand(t, h, `{"sub":"u","caps":{"a:b":["sub"],"a:b":["pub"]}}`), `member "a:b" stands twice`},
+		{"caps with numbers", hand(t, h, `{"sub":"u","caps":{"room:*":[1]}}`), `the token's caps: "room:*": a verb is a string, not a number`},
 		{"caps with an unknown verb", hand(t, h, `{"sub":"u","caps":{"room:*":["write"]}}`), `the token's caps: "room:*": "write" is not a verb`},
 		{"caps with a star inside", hand(t, h, `{"sub":"u","caps":{"r*m:1":["sub"]}}`), `the token's caps: "r*m:1": a star may only stand at the end`},
 		{"caps with an empty pattern", hand(t, h, `{"sub":"u","caps":{"":["sub"]}}`), "the token's caps: a pattern has 1 to 255 bytes"},
@@ -186,12 +222,12 @@ func TestAPublicKeyIsNoSecret(t *testing.T) {
 		forged := signer{method: jwt.SigningMethodHS256, key: key}.token(t, "", map[string]any{"sub": "root"})
 		_, err := verify(v, forged)
 		t.Run(name, func(t *testing.T) {
-			wantError(t, err, fault.Unauthorized, "signed with a key or algorithm that is not configured")
+			wantError(t, err, fault.Unauthorized, "signed with HS256, and no key for that is known")
 		})
 	}
 	both := newVerifier(t, auth.Config{PublicKeys: [][]byte{public}, HMACSecret: secret})
 	_, err = verify(both, signer{method: jwt.SigningMethodHS256, key: public}.token(t, "", map[string]any{"sub": "root"}))
-	wantError(t, err, fault.Unauthorized, "signature or algorithm is not valid")
+	wantError(t, err, fault.Unauthorized, "the token's signature is not valid")
 }
 
 func TestWithoutAKeyNoTokenIsBelieved(t *testing.T) {
@@ -203,7 +239,7 @@ func TestWithoutAKeyNoTokenIsBelieved(t *testing.T) {
 	wantError(t, err, fault.Unauthorized, "tokens are not accepted here: no key is configured")
 }
 
-func TestTimesHaveLeeway(t *testing.T) {
+func TestTimesOfAToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now().Unix()
 		s := newSigner(t, "HS256")
@@ -215,17 +251,21 @@ func TestTimesHaveLeeway(t *testing.T) {
 		}{
 			{"no times at all", 0, map[string]any{}, ""},
 			{"expires later", 0, map[string]any{"exp": now + 1}, ""},
-			{"expired within the default leeway", 0, map[string]any{"exp": now - 4}, ""},
+			{"expires in a moment", 0, map[string]any{"exp": float64(now) + 0.25}, ""},
+			{"expires now: leeway keeps no token longer", 0, map[string]any{"exp": now}, "the token expired 0s ago"},
 			{"expired", 0, map[string]any{"exp": now - 65}, "the token expired 1m5s ago"},
 			{"expired at the epoch", 0, map[string]any{"exp": 0}, "the token expired"},
-			{"expired, at the edge", 0, map[string]any{"exp": now - 5}, "the token expired 5s ago"},
-			{"a longer leeway", time.Minute, map[string]any{"exp": now - 59}, ""},
-			{"a fraction of a second", 0, map[string]any{"exp": float64(now) - 5.5}, "the token expired"},
+			{"expired a fraction of a second ago", 0, map[string]any{"exp": float64(now) - 0.25}, "the token expired"},
+			{"expired, with a long leeway", time.Minute, map[string]any{"exp": now - 1}, "the token expired 1s ago"},
+			{"a longer leeway", time.Minute, map[string]any{"nbf": now + 60}, ""},
+			{"beyond a longer leeway", time.Minute, map[string]any{"nbf": now + 61}, "the token is not valid yet"},
+			{"without leeway", -1, map[string]any{"nbf": now}, ""},
+			{"ahead, without leeway", -1, map[string]any{"nbf": now + 1}, "the token is not valid yet"},
 			{"valid since now", 0, map[string]any{"nbf": now, "iat": now}, ""},
 			{"not before, within the leeway", 0, map[string]any{"nbf": now + 5}, ""},
-			{"not before", 0, map[string]any{"nbf": now + 6}, "the token is not valid yet"},
+			{"not before", 0, map[string]any{"nbf": now + 6}, "the token is not valid yet: its nbf is 6s ahead"},
 			{"issued ahead, within the leeway", 0, map[string]any{"iat": now + 5}, ""},
-			{"issued in the future", 0, map[string]any{"iat": now + 6}, "the token is not valid yet"},
+			{"issued in the future", 0, map[string]any{"iat": now + 6}, "the token is not valid yet: its iat is 6s ahead"},
 		}
 		for _, tt := range tests {
 			v := newVerifier(t, auth.Config{HMACSecret: secret, Leeway: tt.leeway})
@@ -255,10 +295,10 @@ func TestIssuerAndAudience(t *testing.T) {
 		{"both", map[string]any{"iss": "https://id", "aud": "skein"}, ""},
 		{"one of several audiences", map[string]any{"iss": "https://id", "aud": []string{"other", "skein"}}, ""},
 		{"another issuer", map[string]any{"iss": "https://id/", "aud": "skein"}, `the token's iss is not "https://id"`},
-		{"no issuer", map[string]any{"aud": "skein"}, "the token"},
+		{"no issuer", map[string]any{"aud": "skein"}, `the token's iss is not "https://id"`},
 		{"another audience", map[string]any{"iss": "https://id", "aud": "other"}, `the token's aud does not contain "skein"`},
-		{"no audience", map[string]any{"iss": "https://id"}, "the token"},
-		{"an empty list", map[string]any{"iss": "https://id", "aud": []string{}}, "the token"},
+		{"no audience", map[string]any{"iss": "https://id"}, `the token's aud does not contain "skein"`},
+		{"an empty list", map[string]any{"iss": "https://id", "aud": []string{}}, `the token's aud does not contain "skein"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -273,15 +313,6 @@ func TestIssuerAndAudience(t *testing.T) {
 			wantError(t, err, fault.Unauthorized, tt.want)
 		})
 	}
-}
-
-func TestMissingClaimsAreNamed(t *testing.T) {
-	s := newSigner(t, "HS256")
-	v := newVerifier(t, auth.Config{HMACSecret: secret, Issuer: "https://id", Audience: "skein"})
-	_, err := verify(v, s.token(t, "", map[string]any{"sub": "u", "aud": "skein"}))
-	wantError(t, err, fault.Unauthorized, `the token's iss is not "https://id"`)
-	_, err = verify(v, s.token(t, "", map[string]any{"sub": "u", "iss": "https://id"}))
-	wantError(t, err, fault.Unauthorized, `the token's aud does not contain "skein"`)
 }
 
 func TestPublicKeysThatAreNoGood(t *testing.T) {
@@ -300,8 +331,11 @@ func TestPublicKeysThatAreNoGood(t *testing.T) {
 	}{
 		{"no PEM", []byte("hello"), "public key 1: no PEM block in it"},
 		{"PEM of nonsense", []byte("-----BEGIN PUBLIC KEY-----\naGVsbG8=\n-----END PUBLIC KEY-----\n"), "public key 1: "},
+		{"two keys in one", bytes.Repeat(newSigner(t, "EdDSA").pem(t), 2), "more than one PEM block in it"},
+		{"a private key", []byte("-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n"), "it is a private key"},
+		{"a key for something else", x25519(t), "is no key for RS256, ES256 or EdDSA"},
 		{"a certificate of nonsense", []byte("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"), "public key 1: "},
-		{"weak RSA", signer{public: weak.Public()}.pem(t), "an RSA key of 1024 bits is too short; 2048 are needed"},
+		{"weak RSA", signer{public: weak.Public()}.pem(t), "an RSA key of 1024 bits cannot be used; it must have 2048 to 16384"},
 		{"another curve", signer{public: curve.Public()}.pem(t), "only P-256 is supported"},
 	}
 	for _, tt := range tests {
@@ -310,6 +344,48 @@ func TestPublicKeysThatAreNoGood(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// x25519 gives a public key that cannot sign.
+func x25519(t *testing.T) []byte {
+	t.Helper()
+	k, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer{public: k.PublicKey()}.pem(t)
+}
+
+func TestAShortSecretIsRefused(t *testing.T) {
+	if _, err := auth.NewVerifier(auth.Config{HMACSecret: secret[:31]}); err == nil || !strings.Contains(err.Error(), "31 bytes is too short for HS256; 32 are needed") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := auth.NewVerifier(auth.Config{HMACSecret: secret[:32]}); err != nil {
+		t.Error(err)
+	}
+	if token, err := auth.Sign(nil, auth.Identity{User: "u"}, "", "", time.Now()); err == nil {
+		t.Errorf("a token was signed with nothing: %s", token)
+	}
+}
+
+func TestClaimsOfOthersAreNoConcern(t *testing.T) {
+	v := newVerifier(t, auth.Config{HMACSecret: secret})
+	id, err := verify(v, hand(t, `{"typ":"at+jwt","alg":"HS256","x5c":["a",{"b":[1]}]}`,
+		`{"CAPS":{"*":["*"]},"Sub":"root","EXP":1,"sub":"u","nested":{"sub":"root","caps":{"*":["*"]}},"device":null,"caps":null,"aud":["a","b"],"iss":"anybody","scope":"all"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(auth.Identity{User: "u"}, id); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAFractionOfASecondIsKept(t *testing.T) {
+	v := newVerifier(t, auth.Config{HMACSecret: secret})
+	id, err := verify(v, hand(t, `{"alg":"HS256"}`, `{"sub":"u","exp":4102444800.5}`))
+	if want := time.UnixMilli(4102444800500); err != nil || !id.Expires.Equal(want) {
+		t.Errorf("got %v, %v, want %v", id.Expires, err, want)
 	}
 }
 
@@ -386,19 +462,29 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
-func BenchmarkVerifyHS256(b *testing.B) {
-	v, err := auth.NewVerifier(auth.Config{HMACSecret: secret})
-	if err != nil {
-		b.Fatal(err)
-	}
-	text, err := auth.Sign(secret, auth.Identity{User: "ann", Expires: time.Now().Add(time.Hour)}, "", "", time.Now())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := v.Verify(context.Background(), text); err != nil {
-			b.Fatal(err)
+func BenchmarkVerify(b *testing.B) {
+	caps := map[string][]string{"room:7": {"sub", "pub"}, "tick:*": {"sub"}}
+	exp := time.Now().Add(time.Hour).Unix()
+	for _, alg := range algorithms {
+		s := newSigner(b, alg)
+		cfg := auth.Config{HMACSecret: secret}
+		if s.public != nil {
+			cfg = auth.Config{PublicKeys: [][]byte{s.pem(b)}}
+		}
+		v := newVerifier(b, cfg)
+		for name, claims := range map[string]map[string]any{
+			alg:           {"sub": "ann", "exp": exp},
+			alg + " caps": {"sub": "ann", "exp": exp, "iat": exp - 7200, "device": "phone", "caps": caps},
+		} {
+			text := s.token(b, "", claims)
+			b.Run(name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := v.Verify(context.Background(), text); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -258,8 +259,11 @@ func TestPublishersArePaced(t *testing.T) {
 	p.out.slow = make(chan struct{})
 	w.Add(&p.Conn, &p.out, 0, p, auth.Identity{}, 1)
 	w.subscribe(p, "room:1")
-	accepted := 0
-	var err error
+	accepted := 1
+	_, err := w.Publish(context.Background(), "room:1", []byte("m"), nil)
+	for w.Metrics().Passes.Load() == 0 {
+		runtime.Gosched() // until the worker is stuck in the pass of the first one
+	}
 	for err == nil {
 		if accepted > 1000 {
 			t.Fatal("publishers are never paced")

@@ -125,6 +125,7 @@ type Conn struct {
 	stalled  bool // the worker waits for the queue to shrink
 	armed    bool // the driver was told to say when it can write
 	last     bool // nothing follows what is in out: the stream can be ended behind it
+	answered bool // and the peer has sent its close frame: so can the connection
 	lost     bool // something was dropped since the queue was last empty
 	reported bool // Closed has been called
 
@@ -356,9 +357,9 @@ func (c *Conn) ended(e *ending) {
 		if c.state == stateClosed {
 			return
 		}
-		c.last = true
+		c.last, c.answered = true, e.peer
 		if e.peer && len(c.out) == 0 {
-			c.releaseLocked() // both close frames are sent: the server ends TCP first (RFC 6455 section 7.1.1)
+			c.releaseLocked()
 			return
 		}
 		c.lingerLocked()
@@ -382,9 +383,14 @@ func (c *Conn) lingerLocked() {
 
 // shutLocked ends our side of the stream once everything is written, so that a
 // peer that broke the rules sees the end without a reset that could take the
-// close frame away from it.
+// close frame away from it. When both close frames are sent the connection
+// itself ends: the server ends TCP first (RFC 6455 section 7.1.1).
 func (c *Conn) shutLocked() {
-	if c.last && len(c.out) == 0 && c.state == stateClosing {
+	switch {
+	case !c.last || len(c.out) > 0 || c.state != stateClosing:
+	case c.answered:
+		c.releaseLocked()
+	default:
 		c.last = false
 		c.drv.shut(c)
 	}

@@ -14,6 +14,7 @@ type portable struct {
 	raw  syscall.RawConn // nil: only blocking calls are possible (TLS, Windows)
 	wake chan struct{}   // resumes a paused reader; closed with the connection
 	out  rawWrite        // guarded by the connection's lock
+	in   rawRead         // the reader's
 }
 
 func adoptPortable(c *Conn, nc net.Conn) (begin func()) {
@@ -83,17 +84,23 @@ func (p *portable) arm(c *Conn) {
 	go p.flush(c)
 }
 
+// flushStep is what one blocking call writes: small, so that a peer that takes
+// its bytes slowly is seen to take some.
+const flushStep = 16 << 10
+
 // flush writes the queue with blocking calls until it is empty.
 func (p *portable) flush(c *Conn) {
 	defer c.srv.workers.Done()
 	for {
 		c.mu.Lock()
 		if c.state == stateClosed || len(c.out) == 0 {
+			_ = p.nc.SetWriteDeadline(time.Time{}) // it would also end the calls that do not block
 			c.flushedLocked()
 			c.mu.Unlock()
 			return
 		}
 		head := c.out[0].b[c.done:]
+		head = head[:min(len(head), flushStep)]
 		c.pinned = 1
 		c.mu.Unlock()
 		_ = p.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.Stall + time.Second))

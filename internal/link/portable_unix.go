@@ -14,40 +14,61 @@ const nonblocking = true
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
 // readRaw waits for bytes without a buffer and takes a pooled one only when
-// they are there.
+// they are there. What it does with them needs stack, and Go does not give a
+// parked goroutine's stack back: so a fresh goroutine does the next waiting.
 func (p *portable) readRaw(c *Conn) {
-	var buf *[]byte
-	var n int
-	var err error
-	try := func(fd uintptr) bool {
-		if buf == nil {
-			buf = readBuffers.Get().(*[]byte)
-		}
-		n, err = unix.Read(int(fd), *buf)
-		if err == unix.EAGAIN || err == unix.EINTR {
-			readBuffers.Put(buf)
-			buf = nil
-			return err == unix.EINTR
-		}
-		return true
+	if !p.resumed(c) {
+		return
 	}
-	for p.resumed(c) {
-		failed := p.raw.Read(try)
-		if failed != nil || err != nil && err != unix.EINTR || n == 0 && err == nil {
-			if buf != nil {
-				readBuffers.Put(buf)
-			}
+	buf, n, err := p.in.read(p.raw)
+	if buf == nil || n <= 0 {
+		if buf != nil {
+			readBuffers.Put(buf)
+		}
+		if err != unix.EINTR {
 			c.eof()
 			return
 		}
-		if n > 0 {
-			c.feed((*buf)[:n], c.srv.Now())
-		}
-		if buf != nil {
-			readBuffers.Put(buf)
-			buf = nil
-		}
+	} else {
+		c.feed((*buf)[:n], c.srv.Now())
+		readBuffers.Put(buf)
 	}
+	c.srv.workers.Add(1)
+	go p.read(c)
+}
+
+// rawRead is read(2) that waits. Like rawWrite it keeps its parts from call to call.
+type rawRead struct {
+	buf *[]byte
+	n   int
+	err error
+	try func(fd uintptr) bool
+}
+
+// read gives a buffer of the pool and how much of it is filled. The buffer is
+// nil when the connection was closed.
+func (r *rawRead) read(raw syscall.RawConn) (*[]byte, int, error) {
+	if r.try == nil {
+		r.try = r.once
+	}
+	r.n, r.err = 0, nil
+	if err := raw.Read(r.try); err != nil {
+		return nil, 0, err
+	}
+	buf := r.buf
+	r.buf = nil
+	return buf, r.n, r.err
+}
+
+func (r *rawRead) once(fd uintptr) bool {
+	r.buf = readBuffers.Get().(*[]byte)
+	r.n, r.err = unix.Read(int(fd), *r.buf)
+	if r.err == unix.EAGAIN {
+		readBuffers.Put(r.buf)
+		r.buf = nil
+		return false
+	}
+	return true
 }
 
 // rawWrite is write(2) without waiting. It keeps its arguments, and the function

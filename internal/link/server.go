@@ -234,6 +234,10 @@ func (s *Server) visit(c *Conn, now int64) {
 	if c.state != stateOpen {
 		return
 	}
+	if c.held {
+		c.heard.Store(now) // the peer has not been answered yet: it owes us nothing
+		return
+	}
 	if len(c.out) > 0 && now-c.progress > int64(s.cfg.Stall) {
 		s.metrics.Stalled.Add(1)
 		c.abortLocked(protocol.CloseTooSlow, "no bytes were taken for "+s.cfg.Stall.String())

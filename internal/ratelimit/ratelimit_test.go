@@ -3,6 +3,9 @@ package ratelimit_test
 import (
 	"testing"
 	"time"
+	"unsafe"
+
+	"pgregory.net/rapid"
 
 	"github.com/skein-realtime/skein/internal/ratelimit"
 )
@@ -67,4 +70,56 @@ func TestABucketOverASecondGivesItsRateAndItsBurst(t *testing.T) {
 	if taken != 120 {
 		t.Errorf("%d tokens in a second, want 100 and a burst of 20", taken)
 	}
+}
+
+func TestABucketCostsSixteenBytesAndNoGarbage(t *testing.T) {
+	var b ratelimit.Bucket
+	if n := unsafe.Sizeof(b); n > 16 {
+		t.Errorf("%d bytes", n)
+	}
+	now := int64(0)
+	if n := testing.AllocsPerRun(1000, func() {
+		now += int64(time.Millisecond)
+		b.Allow(now, 100, 20)
+		b.Wait(now, 100, 20)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Whatever is asked and whenever: no window of time has more tokens than its
+// rate and one burst, and Wait tells exactly when the next one comes.
+func TestNoWindowExceedsItsRate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		perSecond := rapid.IntRange(1, 1000).Draw(t, "per second")
+		burst := rapid.IntRange(1, 50).Draw(t, "burst")
+		var b ratelimit.Bucket
+		now := rapid.Int64Range(0, 1e15).Draw(t, "start")
+		var taken []int64
+		for range rapid.IntRange(1, 200).Draw(t, "asks") {
+			now += rapid.Int64Range(0, int64(2*time.Second)/int64(perSecond)).Draw(t, "pause")
+			wait := b.Wait(now, perSecond, burst)
+			if b.Allow(now, perSecond, burst) != (wait == 0) {
+				t.Fatalf("at %d Wait says %v and Allow something else", now, wait)
+			}
+			if wait == 0 {
+				taken = append(taken, now)
+				continue
+			}
+			if early := b; early.Allow(now+int64(wait)-1, perSecond, burst) {
+				t.Fatalf("at %d a token came before %v were over", now, wait)
+			}
+			if late := b; !late.Allow(now+int64(wait), perSecond, burst) {
+				t.Fatalf("at %d no token came after %v", now, wait)
+			}
+		}
+		cost := int64(time.Second) / int64(perSecond)
+		for i := range taken {
+			for j := i; j < len(taken); j++ {
+				if limit := int64(burst) + (taken[j]-taken[i])/cost; int64(j-i+1) > limit {
+					t.Fatalf("%d tokens within %d ns, at most %d", j-i+1, taken[j]-taken[i], limit)
+				}
+			}
+		}
+	})
 }

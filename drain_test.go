@@ -1,14 +1,20 @@
 package skein_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/skein-realtime/skein"
 	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/ws"
 )
 
 // A server that stops tells everybody when to come back, takes nobody in, and
@@ -144,4 +150,87 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("Run did not end")
 	}
+}
+
+// Who comes at the very moment when the server stops is sent away like the
+// others, and does not hold it up.
+func TestDrainMissesNobodyWhoIsJustComing(t *testing.T) {
+	each(t, open, func(t *testing.T, s *testServer) {
+		const coming, enough = 16, 300
+		var all sync.WaitGroup
+		came := make(chan struct{}, 100*enough)
+		for range coming {
+			all.Go(func() {
+				for {
+					w, status := s.knock("user=ann")
+					if status != http.StatusSwitchingProtocols {
+						return
+					}
+					came <- struct{}{}
+					all.Go(func() {
+						if err := w.sentAway(); err != nil {
+							t.Errorf("a client that came: %v", err)
+						}
+					})
+				}
+			})
+		}
+		for range enough {
+			<-came
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.Drain(ctx); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > patience/2 {
+			t.Errorf("Drain took %s", took)
+		}
+		all.Wait()
+		s.empty()
+	})
+}
+
+// sentAway reads to the close frame, answers it, and tells what is wrong.
+func (w *wire) sentAway() error {
+	defer func() { _ = w.Close() }()
+	told := false
+	for {
+		op, payload, err := w.frame()
+		switch {
+		case err != nil:
+			return fmt.Errorf("told %v: %w", told, err)
+		case op == ws.Close && told:
+			_, err := w.Write(ws.AppendMaskedClose(nil, [4]byte{1, 2, 3, 4}, 1001, ""))
+			return err
+		case op == ws.Close:
+			return fmt.Errorf("closed without a bye: %q", payload)
+		case bytes.Contains(payload, []byte(`"going_away"`)):
+			told = true
+		}
+	}
+}
+
+// knock tries a handshake.
+func (s *testServer) knock(query string) (w *wire, status int) {
+	c, err := net.DialTimeout("tcp", s.addr, patience)
+	if err != nil {
+		s.t.Error(err)
+		return nil, http.StatusServiceUnavailable
+	}
+	_ = c.SetDeadline(time.Now().Add(2 * patience))
+	w = &wire{Conn: c, t: s.t, r: bufio.NewReader(c)}
+	if _, err := io.WriteString(c, handshakeText(query)); err != nil {
+		s.t.Error(err)
+	}
+	res, err := http.ReadResponse(w.r, nil)
+	if err != nil {
+		_ = c.Close()
+		return nil, http.StatusServiceUnavailable
+	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		_ = c.Close()
+	}
+	return w, res.StatusCode
 }

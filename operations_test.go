@@ -77,6 +77,8 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	s.post(keys["publish"], "info", `{}`)
 	s.request("GET", "/ws", "")
 	eventually(t, "two sockets", func() bool { return s.stat("open") == 2 })
+	// A pass is counted when it ends, which is after its messages have left.
+	eventually(t, "one delivery", func() bool { return s.stat("deliveries") == 1 })
 
 	text := page()
 	for name, want := range map[string]float64{

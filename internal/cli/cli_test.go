@@ -184,7 +184,7 @@ func TestEveryHelpBeginsWithExamplesAndIsData(t *testing.T) {
 
 func TestExamplesUseCommandsAndFlagsThatExist(t *testing.T) {
 	root := serving().root(Shell{})
-	long := regexp.MustCompile(`--([a-z-]+)`)
+	long := regexp.MustCompile(`--([a-z0-9-]+)`)
 	each(root, func(cmd *cobra.Command) {
 		for line := range strings.Lines(cmd.Example) {
 			_, line, found := strings.Cut(line, "skein ")

@@ -40,7 +40,7 @@ issuer and audience are those of the configuration.`,
 		Args: arguments(),
 		RunE: func(*cobra.Command, []string) error { return f.run(sh) },
 	}
-	cmd.Flags().StringVar(&f.user, "user", "", "`ID` of the user; none makes a token for somebody anonymous with rights")
+	cmd.Flags().StringVar(&f.user, "user", "", "`ID` of the user; a token needs one")
 	cmd.Flags().StringVar(&f.device, "device", "", "`ID` of the user's device")
 	cmd.Flags().DurationVar(&f.ttl, "ttl", time.Hour, "how long it is good; 0 for ever")
 	cmd.Flags().StringArrayVar(&f.caps, "cap", nil, "right on a channel or prefix, `CHANNEL=VERB,…` with sub, pub, presence or * (may be repeated)")
@@ -89,10 +89,8 @@ func (f *tokenFlags) identity(now time.Time) (auth.Identity, error) {
 	if f.ttl > 0 {
 		id.Expires = now.Add(f.ttl)
 	}
-	if f.user != "" {
-		if err := protocol.UserID("--user", f.user); err != nil {
-			return id, usagef("%s", message(err))
-		}
+	if err := protocol.UserID("--user", f.user); err != nil {
+		return id, usagef("%s", message(err))
 	}
 	if err := protocol.DeviceID("--device", f.device); err != nil {
 		return id, usagef("%s", message(err))

@@ -16,7 +16,7 @@ import (
 const (
 	maxPendingFrames = 64
 	maxPendingBytes  = 64 << 10
-	maxDebt          = 1 << 19 // deliveries
+	maxDebt          = 1 << 21 // deliveries, those of the pass under way included
 	joinBytes        = 64 << 10
 	chunk            = 128 // receivers that are read under one lock
 )
@@ -197,6 +197,7 @@ func (s *shard) run() {
 			batch := p.pending
 			p.pending, p.spare = p.spare[:0], nil
 			p.bytes, p.dirty = 0, false
+			s.admitLocked()
 			s.mu.Unlock()
 			done := w.pass(p, batch)
 			clear(batch)
@@ -209,13 +210,18 @@ func (s *shard) run() {
 			} else {
 				s.debt = max(0, s.debt-done)
 			}
-			if s.room != nil {
-				close(s.room)
-				s.room = nil
-			}
+			s.admitLocked()
 			s.mu.Unlock()
 			round[i] = nil
 		}
+	}
+}
+
+// admitLocked wakes the publishers that wait for room.
+func (s *shard) admitLocked() {
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
 	}
 }
 

@@ -106,6 +106,10 @@ func (s *Server) Adopt(c *Conn, nc net.Conn, a Adoption) error {
 	tcp, plain := nc.(*net.TCPConn)
 	if plain {
 		tune(tcp)
+	} else if under, ok := nc.(interface{ NetConn() net.Conn }); ok { // TLS
+		if tcp, ok := under.NetConn().(*net.TCPConn); ok {
+			tune(tcp)
+		}
 	}
 	var begin func()
 	if s.poll != nil && plain {

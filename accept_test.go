@@ -318,6 +318,10 @@ func TestPublishRefusesWrongTargets(t *testing.T) {
 			t.Errorf("to %s: %d %v, want %s for %q", tt.to, status, out, tt.code, tt.field)
 		}
 	}
+	status, out := s.api("publish", `{"to":{"all":"connections"},"data":1,"exclude":{"connections":["`+c.ID+`","ann"]}}`)
+	if status != 400 || out["field"] != "exclude.connections[1]" {
+		t.Errorf("exclude: %d %v, want a bad_request for exclude.connections[1]", status, out)
+	}
 	c.lives()
 }
 

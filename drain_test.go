@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -152,32 +153,39 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// storm lets clients come until the server refuses them, and gives each to
+// inside. It returns when the first of them are in; wait for the rest with all.
+func (s *testServer) storm(inside func(w *wire)) (all *sync.WaitGroup) {
+	const coming, enough = 16, 300
+	all = &sync.WaitGroup{}
+	came := make(chan struct{}, 100*enough)
+	for range coming {
+		all.Go(func() {
+			for {
+				w, status := s.knock("user=ann")
+				if status != http.StatusSwitchingProtocols {
+					return
+				}
+				came <- struct{}{}
+				all.Go(func() { inside(w) })
+			}
+		})
+	}
+	for range enough {
+		<-came
+	}
+	return all
+}
+
 // Who comes at the very moment when the server stops is sent away like the
 // others, and does not hold it up.
 func TestDrainMissesNobodyWhoIsJustComing(t *testing.T) {
 	each(t, open, func(t *testing.T, s *testServer) {
-		const coming, enough = 16, 300
-		var all sync.WaitGroup
-		came := make(chan struct{}, 100*enough)
-		for range coming {
-			all.Go(func() {
-				for {
-					w, status := s.knock("user=ann")
-					if status != http.StatusSwitchingProtocols {
-						return
-					}
-					came <- struct{}{}
-					all.Go(func() {
-						if err := w.sentAway(); err != nil {
-							t.Errorf("a client that came: %v", err)
-						}
-					})
-				}
-			})
-		}
-		for range enough {
-			<-came
-		}
+		all := s.storm(func(w *wire) {
+			if err := w.sentAway(); err != nil {
+				t.Errorf("a client that came: %v", err)
+			}
+		})
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -189,6 +197,29 @@ func TestDrainMissesNobodyWhoIsJustComing(t *testing.T) {
 		}
 		all.Wait()
 		s.empty()
+	})
+}
+
+// Close ends also who comes while it is at it, and keeps no descriptor of them.
+func TestCloseMissesNobodyWhoIsJustComing(t *testing.T) {
+	each(t, open, func(t *testing.T, s *testServer) {
+		all := s.storm(func(w *wire) {
+			defer func() { _ = w.Close() }()
+			var err error
+			for err == nil {
+				_, _, err = w.frame()
+			}
+			if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+				t.Errorf("a client that came was kept: %v", err)
+			}
+		})
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		all.Wait()
+		if n := s.Connections(); n != 0 {
+			t.Errorf("%d connections after Close", n)
+		}
 	})
 }
 

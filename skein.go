@@ -207,13 +207,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // or ctx ends, which is no error.
 func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
-	s.door.Drain()
 	spread := s.config().Drain.Spread.Std()
+	s.door.Drain(spread)
 	s.links.Each(func(l *link.Conn) {
 		if conn := websocket.SessionOf(l); conn != nil {
-			conn.Bye(protocol.CloseGoingAway, "the server is shutting down", spread)
+			conn.Bye(protocol.CloseGoingAway, websocket.ShuttingDown, spread)
 		} else {
-			l.Close(protocol.CloseGoingAway, "the server is shutting down", nil)
+			l.Close(protocol.CloseGoingAway, websocket.ShuttingDown, nil)
 		}
 	})
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -233,7 +233,7 @@ func (s *Server) Drain(ctx context.Context) error {
 func (s *Server) Close() error {
 	s.closed.Do(func() {
 		s.draining.Store(true)
-		s.door.Drain()
+		s.door.Drain(0)
 		s.links.Close()
 		s.sessions.Close()
 		s.hub.Close()

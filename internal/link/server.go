@@ -2,6 +2,7 @@ package link
 
 import (
 	"container/heap"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -46,7 +47,11 @@ type Server struct {
 	ring      []*Conn    // all open connections; the sweeper visits a slice of them each tick
 	next      int
 	deadlines deadlineHeap
+	closed    bool // nobody is adopted any more
 }
+
+// errClosed says that a connection came after [Server.Close].
+var errClosed = errors.New("link: the server has stopped")
 
 // Start makes a server and starts its goroutines.
 func Start(cfg Config) (*Server, error) {
@@ -122,9 +127,16 @@ func (s *Server) Adopt(c *Conn, nc net.Conn, a Adoption) error {
 	}
 	c.out, c.queued, c.held, c.progress = []item{{b: a.Hello}}, len(a.Hello), true, s.Now()
 	c.running = true // the caller is the worker until First has run
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		if s.poll != nil && plain {
+			c.drv.close(c) // the doubled descriptor; the portable driver uses nc itself
+		}
+		return errClosed
+	}
 	s.workers.Add(1)
 	s.metrics.Open.Add(1)
-	s.mu.Lock()
 	c.index = len(s.ring)
 	s.ring = append(s.ring, c)
 	s.mu.Unlock()
@@ -275,6 +287,9 @@ func (s *Server) Each(fn func(*Conn)) {
 
 // Close ends every connection at once, stops the goroutines and waits for them.
 func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.Each(func(c *Conn) { c.Abort(protocol.CloseGoingAway, "the server has stopped") })
 	close(s.stop)
 	s.stopped.Wait()

@@ -61,6 +61,7 @@ type Door struct {
 	sessions *session.Server
 	settings atomic.Pointer[rules]
 	draining atomic.Bool
+	spread   atomic.Int64 // of a drain: nanoseconds over which clients come back
 	metrics  Metrics
 	open     atomic.Int64
 
@@ -92,8 +93,16 @@ func (d *Door) Configure(s Settings) {
 	})
 }
 
-// Drain refuses new connections from now on.
-func (d *Door) Drain() { d.draining.Store(true) }
+// ShuttingDown is what clients are told when the server stops.
+const ShuttingDown = "the server is shutting down"
+
+// Drain refuses new connections from now on. Those whose handshake is under way
+// are sent away as soon as they are in; they are asked to come back over the
+// given span.
+func (d *Door) Drain(spread time.Duration) {
+	d.spread.Store(int64(spread))
+	d.draining.Store(true)
+}
 
 // Metrics gives the live counters.
 func (d *Door) Metrics() *Metrics { return &d.metrics }
@@ -167,9 +176,18 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		parser = rules.deflate
 	}
 	d.sessions.Prepare(&c.session, &c.link, opening.Encoding)
-	adoption := link.Adoption{Remote: remote, Parser: parser, Handler: c, First: func() { c.session.Begin(opening) }}
+	adoption := link.Adoption{Remote: remote, Parser: parser, Handler: c, First: func() { d.begin(c, opening) }}
 	if !d.adopt(w, up, &c.link, adoption) {
 		d.leave(counted)
+	}
+}
+
+// begin starts the session. Whoever sends everybody away may have looked just
+// before this connection was there to be seen, so that is made up for here.
+func (d *Door) begin(c *conn, opening session.Opening) {
+	c.session.Begin(opening)
+	if d.draining.Load() {
+		c.session.Bye(protocol.CloseGoingAway, ShuttingDown, time.Duration(d.spread.Load()))
 	}
 }
 

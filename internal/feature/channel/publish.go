@@ -86,6 +86,11 @@ func (p *PublishParams) ReadParams(o *protocol.Object) (err error) {
 		if len(p.Exclude.Connections)+len(p.Exclude.Users) > maxTargets {
 			return fault.Field("exclude", "at most %d can be left out", maxTargets)
 		}
+		for i, text := range p.Exclude.Connections {
+			if _, ok := id.ParseConnection(text); !ok {
+				return fault.Field("exclude.connections["+strconv.Itoa(i)+"]", "is not the id of a connection")
+			}
+		}
 	}
 	return p.readTargets(o.Raw("to"))
 }

@@ -23,7 +23,7 @@ test-go: ## run the Go tests with the race detector, and the protocol vectors
 
 test-browser: build ## drive the demo pages in Chromium
 	@tools/setup-test
-	@cd test/browser && npm ci --no-audit --no-fund --silent && BINARY_UNDER_TEST=$(CURDIR)/bin/skein npm test
+	@cd test/browser && export PATH="$(CURDIR)/.cache/node/bin:$$PATH" BINARY_UNDER_TEST=$(CURDIR)/bin/skein && npm ci --no-audit --no-fund --silent && npm test
 
 lint: ## check format, vet, staticcheck
 	@tools/lint

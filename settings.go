@@ -19,21 +19,26 @@ import (
 // This file turns the one Config into what each part of the server takes.
 
 func linkConfig(cfg Config) link.Config {
-	controls := cfg.Limits.FramesPerSecond
-	if cfg.Dev {
-		controls = 0 // protocol test suites ping as fast as they can
-	}
 	tick := min(cfg.Heartbeat.Interval.Std()/15, cfg.Auth.Timeout.Std()/10, 1e9)
 	return link.Config{
 		Queue:             int(cfg.Limits.Queue),
 		Inbox:             max(64<<10, 2*int(cfg.Limits.Message)),
 		Heartbeat:         cfg.Heartbeat.Interval.Std(),
 		Misses:            cfg.Heartbeat.Misses,
-		ControlsPerSecond: max(0, controls),
+		ControlsPerSecond: controls(cfg),
 		Tick:              tick,
 		Epoll:             cfg.WebSocket.Driver == "epoll" || cfg.WebSocket.Driver == "auto" && link.EpollAvailable(),
 		Pollers:           runtime.GOMAXPROCS(0),
 	}
+}
+
+// controls is how many control frames a peer may send each second. Protocol
+// test suites, which development mode is for, ping as fast as they can.
+func controls(cfg Config) int {
+	if cfg.Dev {
+		return 0
+	}
+	return max(0, cfg.Limits.FramesPerSecond)
 }
 
 func sessionSettings(cfg Config) session.Settings {
@@ -168,6 +173,7 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	rules := changed("namespaces", old.Namespaces, cfg.Namespaces, true)
 	s.cfg = cfg
 	s.sessions.Configure(sessionSettings(cfg))
+	s.links.LimitControls(controls(cfg))
 	s.door.Configure(doorSettings(cfg))
 	s.api.Configure(httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev})
 	s.verbs.SetDepth(cfg.Limits.Depth)

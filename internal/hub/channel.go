@@ -184,20 +184,6 @@ func subscribed(conns []*Conn, ch *Channel, but *Conn) bool {
 	return false
 }
 
-// countUser adds delta to the channel's users when no other connection of the
-// user is subscribed.
-func (h *Hub) countUser(s *Sub, user string, delta int64) {
-	if user == "" {
-		return
-	}
-	us := h.userStripe(user)
-	us.mu.RLock()
-	defer us.mu.RUnlock()
-	if !subscribed(us.m[user], s.ch, s.conn) {
-		s.ch.users.Add(delta)
-	}
-}
-
 // release drops one reference to a channel, which ends with the last.
 func (h *Hub) release(ch *Channel) {
 	cs := h.channelStripe(ch.name)
@@ -327,7 +313,15 @@ const MaxMembers = 1000
 // announce tells the channel's watchers that the connection joined or left.
 func (s *Sub) announce(joined bool) {
 	ch := s.ch
-	if ch.space.Presence != PresenceMembers || ch.watchers.Load() == 0 || ch.subs.Load() > maxAnnounced {
+	if ch.watchers.Load() == 0 || ch.subs.Load() > maxAnnounced {
+		return
+	}
+	// The rules of now, which a reload may have changed since the channel was opened.
+	space := s.conn.hub.Space(ch.space.Name)
+	if space == nil {
+		space = ch.space
+	}
+	if space.Presence != PresenceMembers {
 		return
 	}
 	c := s.conn

@@ -56,7 +56,7 @@ func (h *Hub) Remove(c *Conn) {
 	for _, s := range c.leaveAll() {
 		s.end()
 	}
-	h.unlist(c.User(), c)
+	h.unlist(c.User(), c, nil)
 	cs := h.connStripe(c.ID)
 	cs.mu.Lock()
 	delete(cs.m, c.ID)
@@ -197,28 +197,27 @@ func (c *Conn) Bind(identity auth.Identity) {
 		if old == "" {
 			return
 		}
-		h.list(old, c)
+		h.list(old, c, nil)
 		return
 	}
 	subs := slices.Clone(c.subs)
 	c.mu.Unlock()
 	for _, s := range subs {
 		s.announce(false)
-		h.countUser(s, old, -1)
 	}
-	h.unlist(old, c)
+	h.unlist(old, c, subs)
 	c.mu.Lock()
 	c.identity = identity
 	c.mu.Unlock()
-	h.list(identity.User, c)
+	h.list(identity.User, c, subs)
 	for _, s := range subs {
-		h.countUser(s, identity.User, +1)
 		s.announce(true)
 	}
 }
 
-// list puts a connection on its user's list.
-func (h *Hub) list(user string, c *Conn) {
+// list puts a connection on its user's list and counts the user in subs, both
+// at once as far as other connections of the user can see.
+func (h *Hub) list(user string, c *Conn, subs []*Sub) {
 	if user == "" {
 		return
 	}
@@ -232,10 +231,16 @@ func (h *Hub) list(user string, c *Conn) {
 	if len(conns) == 0 {
 		h.bound.Add(1)
 	}
+	for _, s := range subs {
+		if !subscribed(conns, s.ch, c) {
+			s.ch.users.Add(1)
+		}
+	}
 	us.m[user] = append(conns, c)
 }
 
-func (h *Hub) unlist(user string, c *Conn) {
+// unlist is the reverse of list.
+func (h *Hub) unlist(user string, c *Conn, subs []*Sub) {
 	if user == "" {
 		return
 	}
@@ -246,6 +251,11 @@ func (h *Hub) unlist(user string, c *Conn) {
 	i := slices.Index(conns, c)
 	if i < 0 {
 		return
+	}
+	for _, s := range subs {
+		if !subscribed(conns, s.ch, c) {
+			s.ch.users.Add(-1)
+		}
 	}
 	if len(conns) == 1 {
 		delete(us.m, user)

@@ -68,7 +68,7 @@ type Space struct {
 type Config struct {
 	Encodings []Encoding    // what connections may ask for, by index; at least one
 	Shards    int           // zero: GOMAXPROCS
-	Patience  time.Duration // how long a publisher is made to wait; zero: 300 ms
+	Patience  time.Duration // how long a publisher is made to wait; zero: 200 ms
 }
 
 // Metrics counts what the hub has done.
@@ -118,7 +118,7 @@ func New(cfg Config) *Hub {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
 	if cfg.Patience == 0 {
-		cfg.Patience = 300 * time.Millisecond
+		cfg.Patience = 200 * time.Millisecond
 	}
 	h := &Hub{cfg: cfg, seed: maphash.MakeSeed()}
 	h.SetSpaces(nil)

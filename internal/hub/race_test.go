@@ -190,3 +190,45 @@ func TestSubscribersInAllShardsSeeTheSameOrder(t *testing.T) {
 		}
 	}
 }
+
+// The count of users holds when connections of one user change at the same time.
+func TestUsersAreCountedWhileTheirConnectionsChange(t *testing.T) {
+	w := start(t, hub.Config{Shards: 2})
+	defer w.Close()
+	for i := range 2000 {
+		a, b := w.connect("ann", 0), w.connect("ann", 0)
+		w.subscribe(a, "room:1")
+		w.subscribe(b, "room:1")
+		var wait sync.WaitGroup
+		begin := make(chan struct{})
+		for k, p := range []*peer{a, b} {
+			wait.Go(func() {
+				<-begin
+				switch (i + k) % 3 {
+				case 0:
+					p.Bind(auth.Identity{User: "bob"})
+				case 1:
+					p.Bind(auth.Identity{})
+					p.Bind(auth.Identity{User: "ann"})
+				case 2:
+					w.Unsubscribe(&p.Conn, "room:1")
+					p.Bind(auth.Identity{User: "cid"})
+					if _, err := w.Subscribe(&p.Conn, "room:1", space, hub.SubOptions{}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		close(begin)
+		wait.Wait()
+		want := 2
+		if a.User() == b.User() {
+			want = 1
+		}
+		if connections, users := w.Channel("room:1").Counts(); connections != 2 || users != want {
+			t.Fatalf("round %d: it counts %d connections and %d users, want 2 and %d (%q, %q)", i, connections, users, want, a.User(), b.User())
+		}
+		w.Remove(&a.Conn)
+		w.Remove(&b.Conn)
+	}
+}

@@ -244,7 +244,7 @@ func (s *sink) Message(op ws.Opcode, payload []byte) error {
 // Control implements ws.Sink.
 func (s *sink) Control(op ws.Opcode, payload []byte) error {
 	c := (*Conn)(s)
-	if rate := c.srv.cfg.ControlsPerSecond; op != ws.Close && rate > 0 && !c.controls.Allow(c.srv.Now(), rate, rate) {
+	if rate := int(c.srv.controls.Load()); op != ws.Close && rate > 0 && !c.controls.Allow(c.srv.Now(), rate, rate) {
 		return &endingError{ending{reason: protocol.CloseRateLimited, message: "too many control frames", reply: true}}
 	}
 	switch op {

@@ -35,13 +35,14 @@ type Deadline interface {
 
 // Server owns what its connections share: pollers, the sweeper, limits.
 type Server struct {
-	cfg     Config
-	metrics Metrics
-	start   time.Time
-	poll    *pollers // nil: portable only
-	workers sync.WaitGroup
-	stop    chan struct{}
-	stopped sync.WaitGroup
+	cfg      Config
+	metrics  Metrics
+	controls atomic.Int64 // control frames a peer may send each second; zero: no limit
+	start    time.Time
+	poll     *pollers // nil: portable only
+	workers  sync.WaitGroup
+	stop     chan struct{}
+	stopped  sync.WaitGroup
 
 	mu        sync.Mutex // guards the ring and the heap
 	ring      []*Conn    // all open connections; the sweeper visits a slice of them each tick
@@ -64,6 +65,7 @@ func Start(cfg Config) (*Server, error) {
 	cfg.Tick = or(cfg.Tick, min(time.Second, cfg.Heartbeat/15))
 	cfg.Pollers = or(cfg.Pollers, runtime.GOMAXPROCS(0))
 	s := &Server{cfg: cfg, start: time.Now(), stop: make(chan struct{})}
+	s.LimitControls(cfg.ControlsPerSecond)
 	if cfg.Epoll {
 		var err error
 		if s.poll, err = startPollers(s, cfg.Pollers); err != nil {
@@ -82,6 +84,10 @@ func or[T comparable](v, def T) T {
 	}
 	return v
 }
+
+// LimitControls replaces how many control frames a peer may send each second;
+// zero: no limit.
+func (s *Server) LimitControls(perSecond int) { s.controls.Store(int64(perSecond)) }
 
 // EpollAvailable tells whether this system has the epoll driver.
 func EpollAvailable() bool { return epollAvailable }

@@ -65,7 +65,9 @@ func refresh(ctx context.Context, s *Session, f *protocol.Frame) error {
 	}
 	identity.Device = old.Device
 	s.Bind(identity)
-	s.watchExpiry(identity)
+	if old.Expires.IsZero() || identity.Expires.Before(old.Expires) {
+		s.watchExpiry(identity) // else the deadline of the old one looks again
+	}
 	s.OK(f, func(b []byte) []byte {
 		if identity.Expires.IsZero() {
 			return b

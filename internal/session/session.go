@@ -164,16 +164,26 @@ func (s *Session) Due(now int64) {
 		}
 		return
 	}
-	if e := s.Identity().Expires; !e.IsZero() && !time.Now().Before(e) {
-		s.srv.metrics.Expired.Add(1)
-		s.Bye(protocol.CloseTokenExpired, "the token has expired", time.Second)
+	identity := s.Identity()
+	if identity.Expires.IsZero() {
+		return
 	}
+	if time.Now().Before(identity.Expires) {
+		s.watchExpiry(identity) // it was refreshed, or the wall clock was set back
+		return
+	}
+	s.srv.metrics.Expired.Add(1)
+	s.Bye(protocol.CloseTokenExpired, "the token has expired", time.Second)
 }
 
-// watchExpiry asks to be called when the identity expires.
+// maxWatch is the longest that the expiry of a token goes unlooked at. The clock
+// could not count to that of tokens that expire in the year 9999.
+const maxWatch = 24 * time.Hour
+
+// watchExpiry asks to be called when the identity expires, or to look again.
 func (s *Session) watchExpiry(identity auth.Identity) {
 	if !identity.Expires.IsZero() {
-		s.srv.cfg.Clock.Deadline(s.srv.cfg.Clock.Now()+int64(time.Until(identity.Expires)), s)
+		s.srv.cfg.Clock.Deadline(s.srv.cfg.Clock.Now()+int64(min(time.Until(identity.Expires), maxWatch)), s)
 	}
 }
 

@@ -3,6 +3,7 @@ package verb
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,7 @@ func (m *Memo) Do(ctx context.Context, key string, content []byte, fn func() ([]
 		}
 		return e.result, e.err == nil, e.err
 	}
+	m.makeRoomLocked()
 	e := &memory{key: key, hash: hash, expires: now.Add(m.ttl), done: make(chan struct{})}
 	m.byKey[key] = e
 	m.order = append(m.order, e)
@@ -92,9 +94,7 @@ func (m *Memo) Do(ctx context.Context, key string, content []byte, fn func() ([]
 	defer func() {
 		if e.err != nil {
 			m.mu.Lock()
-			if m.byKey[key] == e {
-				delete(m.byKey, key)
-			}
+			m.failedLocked(e)
 			m.mu.Unlock()
 		}
 		close(e.done)
@@ -107,21 +107,39 @@ func (m *Memo) Do(ctx context.Context, key string, content []byte, fn func() ([]
 	return result, false, err
 }
 
+// expireLocked forgets what is past its time.
 func (m *Memo) expireLocked(now time.Time) {
-	for len(m.order) > 0 {
-		e := m.order[0]
-		current := m.byKey[e.key] == e
-		full := len(m.byKey) >= m.max
-		if current && !full && now.Before(e.expires) {
-			return
+	for len(m.order) > 0 && (m.byKey[m.order[0].key] != m.order[0] || !now.Before(m.order[0].expires)) {
+		m.forgetOldestLocked()
+	}
+}
+
+// makeRoomLocked forgets the oldest until there is room for one more.
+func (m *Memo) makeRoomLocked() {
+	for len(m.byKey) >= m.max && len(m.order) > 0 {
+		if m.byKey[m.order[0].key] == m.order[0] {
+			m.evicted.Add(1)
 		}
-		if current {
-			if now.Before(e.expires) {
-				m.evicted.Add(1)
-			}
-			delete(m.byKey, e.key)
-		}
-		m.order[0] = nil
-		m.order = m.order[1:]
+		m.forgetOldestLocked()
+	}
+}
+
+func (m *Memo) forgetOldestLocked() {
+	e := m.order[0]
+	if m.byKey[e.key] == e {
+		delete(m.byKey, e.key)
+	}
+	m.order[0] = nil
+	m.order = m.order[1:]
+}
+
+// failedLocked forgets a request that may be tried again. Its place in the
+// order is cleared now and then, so that failures do not pile up there.
+func (m *Memo) failedLocked(e *memory) {
+	if m.byKey[e.key] == e {
+		delete(m.byKey, e.key)
+	}
+	if len(m.order) > 2*len(m.byKey)+64 {
+		m.order = slices.DeleteFunc(m.order, func(e *memory) bool { return m.byKey[e.key] != e })
 	}
 }

@@ -168,7 +168,7 @@ func TestIdempotencyKeys(t *testing.T) {
 		{"too long outside", ann, "keyed", `{"text":"a"}`, long + "k", "bad_request: key: has 129 bytes; at most 128 are allowed"},
 		{"too long inside", ann, "keyed", `{"text":"a","key":"` + long + `k"}`, "", "bad_request: key: has 129 bytes; at most 128 are allowed"},
 		{"of the wrong type", ann, "keyed", `{"key":5}`, "", "bad_request: key: must be a string, not a number"},
-		{"params that are no JSON", ann, "keyed", `{"key"`, "", "bad_request: params: not valid JSON at byte 6: a colon is missing"},
+		{"params that are no JSON", ann, "keyed", `{"key"`, "", "bad_request: params: not valid JSON at byte 6: the text ends inside an object"},
 		{"a failure", ann, "keyed", `{"text":"fail"}`, "3", "denied: no"},
 		{"a failure tried again", ann, "keyed", `{"text":"a"}`, "3", `{"by":"ann","html":"<&>","run":10}`},
 		{"another verb", ann, "empty", `{}`, "1", `{}`},

@@ -149,6 +149,9 @@ func (a *API) batch(ctx context.Context, key *auth.APIKey, body []byte) ([]byte,
 	if raw == nil {
 		return nil, fault.Field("commands", "is missing")
 	}
+	if raw[0] != '[' {
+		return nil, fault.Field("commands", "must be an array, not %s", protocol.KindOf(raw))
+	}
 	out := append(make([]byte, 0, 4<<10), `{"results":[`...)
 	n := 0
 	err := protocol.EachElement(raw, func(command []byte) error {
@@ -193,8 +196,8 @@ func (a *API) command(ctx context.Context, key *auth.APIKey, raw []byte) ([]byte
 // authenticate finds the API key of a request.
 func (a *API) authenticate(r *http.Request) (*auth.APIKey, error) {
 	settings := a.settings.Load()
-	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	scheme, text, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") { // RFC 9110 section 11.1: in any case
 		a.metrics.Denied.Add(1)
 		return nil, fault.New(fault.Unauthorized, "an API key is missing; send it as Authorization: Bearer KEY")
 	}

@@ -45,6 +45,9 @@ func (f *Feature) sub(_ context.Context, s *session.Session, fr *protocol.Frame)
 			})
 		},
 	})
+	if f.hub.Space(space.Name) != space {
+		s.Recheck() // the rules were replaced between the check and the subscription
+	}
 	return err
 }
 

@@ -1,0 +1,117 @@
+package presence_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
+)
+
+func (w *world) subscribe(c *client, channel string, watch bool) {
+	w.t.Helper()
+	namespace, _, _ := strings.Cut(channel, ":")
+	if _, err := w.hub.Subscribe(&c.Conn, channel, w.hub.Space(namespace), hub.SubOptions{Presence: watch}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestTheFrameShowsWhatTheNamespaceAllows(t *testing.T) {
+	w := start(t)
+	a, a2, anonymous := w.open("ann", ""), w.open("ann", ""), w.open("", "")
+	for _, c := range []*client{a, a2, anonymous} {
+		w.subscribe(c, "room:1", false)
+		w.subscribe(c, "hall:1", false)
+	}
+	a.send(`{"type":"presence","id":1,"channel":"room:1","data":{"mood":"good"}}`)
+	members := []any{map[string]any{"user": "ann", "connections": 2.0, "data": map[string]any{"mood": "good"}}, map[string]any{"connections": 1.0}}
+	want := map[string]any{"type": "ok", "id": 1.0, "channel": "room:1", "members": members, "connections": 3.0, "users": 1.0}
+	if diff := cmp.Diff(want, a.next()); diff != "" {
+		t.Error(diff)
+	}
+	a.send(`{"type":"presence","id":2,"channel":"room:1","data":null}`)
+	delete(members[0].(map[string]any), "data")
+	want["id"] = 2.0
+	if diff := cmp.Diff(want, a.next()); diff != "" {
+		t.Errorf("null takes it away: %s", diff)
+	}
+	anonymous.send(`{"type":"presence","id":"h","channel":"hall:1"}`)
+	if diff := cmp.Diff(map[string]any{"type": "ok", "id": "h", "channel": "hall:1", "connections": 3.0, "users": 1.0}, anonymous.next()); diff != "" {
+		t.Error(diff)
+	}
+	anonymous.send(`{"type":"presence","id":3,"channel":"room:9"}`)
+	if diff := cmp.Diff(map[string]any{"type": "ok", "id": 3.0, "channel": "room:9", "members": []any{}, "connections": 0.0, "users": 0.0}, anonymous.next()); diff != "" {
+		t.Errorf("a channel that nobody is in: %s", diff)
+	}
+}
+
+func TestFramesThatAreRefused(t *testing.T) {
+	w := start(t)
+	c := w.open("ann", "")
+	tests := []struct {
+		frame   string
+		code    fault.Code
+		message string
+	}{
+		{`{"type":"presence"}`, fault.BadRequest, "channel: is missing"},
+		{`{"type":"presence","channel":"attic:1"}`, fault.NotFound, `namespace "attic" is not configured`},
+		{`{"type":"presence","channel":"dark:1"}`, fault.Denied, "presence is not shown in dark:1"},
+		{`{"type":"presence","channel":"room:1","data":1}`, fault.BadRequest, "data: subscribe to the channel first"},
+		{`{"type":"presence","channel":"room:1","data":"` + strings.Repeat("x", 4<<10) + `"}`, fault.TooLarge, "data: has 4098 bytes; at most 4096 are allowed"},
+	}
+	for _, tt := range tests {
+		c.send(tt.frame)
+		c.expectError(tt.code, tt.message)
+	}
+	w.subscribe(w.open("bob", ""), "room:1", false)
+	c.send(`{"type":"presence","channel":"room:1","data":1}`)
+	c.expectError(fault.BadRequest, "data: subscribe to the channel first")
+}
+
+func TestWatchersSeeNewData(t *testing.T) {
+	w := start(t)
+	watcher, c := w.open("w", ""), w.open("ann", "")
+	w.subscribe(watcher, "room:1", true)
+	w.subscribe(c, "room:1", false)
+	if f := watcher.expect("join"); f["user"] != "ann" || f["data"] != nil {
+		t.Errorf("got %v", f)
+	}
+	c.send(`{"type":"presence","channel":"room:1","data":[1]}`)
+	if f := watcher.expect("join"); f["user"] != "ann" || cmp.Diff([]any{1.0}, f["data"]) != "" {
+		t.Errorf("got %v", f)
+	}
+	c.Closed()
+	if f := watcher.expect("leave"); f["user"] != "ann" || f["connection"] != c.ID.String() {
+		t.Errorf("got %v", f)
+	}
+}
+
+func TestTheVerbShowsEverything(t *testing.T) {
+	w := start(t)
+	for _, user := range []string{"ann", "ann", ""} {
+		w.subscribe(w.open(user, ""), "dark:1", false)
+	}
+	want := map[string]any{
+		"members":     []any{map[string]any{"user": "ann", "connections": 2.0}, map[string]any{"connections": 1.0}},
+		"connections": 3.0, "users": 1.0,
+	}
+	got, failed := w.run("presence", `{"channel":"dark:1"}`)
+	if diff := cmp.Diff(want, got); diff != "" || failed != "" {
+		t.Error(diff, failed)
+	}
+	got, failed = w.run("presence", `{"channel":"room:1"}`)
+	if diff := cmp.Diff(map[string]any{"members": []any{}, "connections": 0.0, "users": 0.0}, got); diff != "" || failed != "" {
+		t.Error(diff, failed)
+	}
+	for params, want := range map[string]string{
+		`{}`:                    "bad_request: channel: is missing",
+		`{"channel":"room"}`:    `bad_request: channel: "room" is not a channel name; write namespace:name`,
+		`{"channel":"attic:1"}`: `not_found: channel: namespace "attic" is not configured`,
+	} {
+		if _, got := w.run("presence", params); got != want {
+			t.Errorf("%s: got %s, want %s", params, got, want)
+		}
+	}
+}

@@ -121,6 +121,9 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 			return false, err
 		}
 		old.watch(opt.Presence)
+		if opt.ByServer {
+			old.byServer.Store(true)
+		}
 		if frame := opt.frame(); frame != nil && !opt.ByServer {
 			c.SendFrame(frame, nil)
 		}

@@ -33,6 +33,9 @@ type Outlet interface {
 	// SendControl hands over frames that must not be dropped, then runs then before
 	// anything else is sent. False: the connection has ended.
 	SendControl(wire []byte, then func()) bool
+	// SendFirst runs before and sends wire, with nothing of anybody else in between.
+	// False: the connection has ended, nothing was done.
+	SendFirst(before func(), wire []byte) bool
 	// Close says goodbye with last and ends the connection.
 	Close(reason protocol.Close, message string, last []byte)
 	Queued() int

@@ -67,6 +67,13 @@ func TestOnlyAClientIsToldOfASubscriptionThatIsThereAlready(t *testing.T) {
 			t.Errorf("subscription %d: fresh is %v, %v", i, fresh, err)
 		}
 	}
+	if _, err := w.Subscribe(&p.Conn, "room:2", space, hub.SubOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Subscribe(&p.Conn, "room:2", space, hub.SubOptions{ByServer: true}); err != nil || !p.Subs()[1].ByServer() {
+		t.Errorf("what the server wanted too is not marked as its own: %v", err)
+	}
+	w.Unsubscribe(&p.Conn, "room:2")
 	if subs := p.Subs(); len(subs) != 1 || !subs[0].ByServer() || subs[0].Channel().Name() != "room:1" {
 		t.Errorf("got %d subscriptions", len(subs))
 	}

@@ -53,6 +53,17 @@ func (o *outlet) Send(bufs []link.Buf, sub link.Subscriber) {
 	}
 }
 
+func (o *outlet) SendFirst(before func(), wire []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gone {
+		return false
+	}
+	before()
+	o.keepLocked(wire)
+	return true
+}
+
 func (o *outlet) SendControl(wire []byte, then func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -190,6 +201,7 @@ type blackHole struct{}
 
 func (blackHole) Send([]link.Buf, link.Subscriber)     {}
 func (blackHole) SendControl([]byte, func()) bool      { return true }
+func (blackHole) SendFirst(func(), []byte) bool        { return true }
 func (blackHole) Close(protocol.Close, string, []byte) {}
 func (blackHole) Queued() int                          { return 0 }
 func (blackHole) Written() int64                       { return 0 }

@@ -41,6 +41,20 @@ func (c *Conn) SendControl(b []byte, then func()) bool {
 	return c.state == stateOpen
 }
 
+// SendFirst runs before and then writes or queues b, as one step: whoever before
+// has told of the connection can send only after b. before must not call back
+// into the connection. False: the connection has ended, nothing was done.
+func (c *Conn) SendFirst(before func(), b []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen {
+		return false
+	}
+	before()
+	c.sendLocked(b, nil, 0)
+	return true
+}
+
 // sendLocked is the one place where bytes leave or start to wait.
 func (c *Conn) sendLocked(b []byte, sub Subscriber, n uint32) {
 	if c.state == stateClosed || len(b) == 0 {

@@ -57,6 +57,17 @@ func (o *outlet) Send(bufs []link.Buf, sub link.Subscriber) {
 	}
 }
 
+func (o *outlet) SendFirst(before func(), wire []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return false
+	}
+	before()
+	o.keepLocked(wire)
+	return true
+}
+
 func (o *outlet) SendControl(wire []byte, then func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -191,9 +191,6 @@ func (s *Session) watchExpiry(identity auth.Identity) {
 func (s *Session) welcome(frameID []byte, identity auth.Identity) {
 	settings := s.srv.settings.Load()
 	now := time.Now()
-	s.srv.cfg.Hub.Add(&s.Conn, s.out, s.encoding, s, identity, now.UnixMilli())
-	s.welcomed.Store(true)
-	s.srv.metrics.Welcomed.Add(1)
 	b := make([]byte, 0, 256)
 	b = append(b, `{"type":"welcome"`...)
 	if frameID != nil {
@@ -214,7 +211,14 @@ func (s *Session) welcome(frameID []byte, identity auth.Identity) {
 		b = strconv.AppendInt(append(b, `,"expires":`...), identity.Expires.UnixMilli(), 10)
 	}
 	b = strconv.AppendInt(append(b, `,"time":`...), now.UnixMilli(), 10)
-	s.send(append(b, '}'))
+	h := s.srv.cfg.Hub
+	if !s.out.SendFirst(func() {
+		h.Add(&s.Conn, s.out, s.encoding, s, identity, now.UnixMilli())
+		s.welcomed.Store(true)
+	}, h.Encode(s.encoding, append(b, '}'))) {
+		return // it has ended meanwhile
+	}
+	s.srv.metrics.Welcomed.Add(1)
 	s.watchExpiry(identity)
 	if e := s.early; e != nil {
 		s.early = nil

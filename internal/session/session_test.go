@@ -408,3 +408,30 @@ func TestATokenThatExpiresInAFarYear(t *testing.T) {
 	}
 	c.nothing()
 }
+
+func TestTheWelcomeComesFirst(t *testing.T) {
+	settings := defaults()
+	settings.Anonymous = true
+	w := start(t, settings)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				// Its error says that deliveries wait, which is what keeps them coming.
+				_, _ = w.hub.PublishAll(t.Context(), false, []byte(`{"type":"msg"}`), nil)
+			}
+		}
+	}()
+	for range 500 {
+		c := w.open(session.Opening{})
+		c.send(`{"type":"connect"}`)
+		c.expect("welcome")
+		c.Closed()
+	}
+	close(stop)
+	<-stopped
+}

@@ -114,13 +114,28 @@ func (m *Memo) expireLocked(now time.Time) {
 	}
 }
 
-// makeRoomLocked forgets the oldest until there is room for one more.
+// makeRoomLocked forgets the oldest until there is room for one more. A request
+// that still runs is not forgotten: a repeat would run beside it.
 func (m *Memo) makeRoomLocked() {
-	for len(m.byKey) >= m.max && len(m.order) > 0 {
-		if m.byKey[m.order[0].key] == m.order[0] {
+	for tries := len(m.order); len(m.byKey) >= m.max && tries > 0; tries-- {
+		e := m.order[0]
+		if m.byKey[e.key] == e && e.running() {
+			m.order = append(m.order[1:], e)
+			continue
+		}
+		if m.byKey[e.key] == e {
 			m.evicted.Add(1)
 		}
 		m.forgetOldestLocked()
+	}
+}
+
+func (e *memory) running() bool {
+	select {
+	case <-e.done:
+		return false
+	default:
+		return true
 	}
 }
 

@@ -231,3 +231,35 @@ func TestALargeAnswerIsNotRemembered(t *testing.T) {
 		}
 	}
 }
+
+func TestAFullMemoKeepsWhatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := verb.NewMemo(0, 2)
+		begin := make(chan struct{})
+		var first, again counter
+		results := make(chan bool, 2)
+		slow := func() {
+			_, repeated, err := m.Do(t.Context(), "slow", nil, func() ([]byte, error) { <-begin; return first.run() })
+			if err != nil {
+				t.Error(err)
+			}
+			results <- repeated
+		}
+		go slow()
+		synctest.Wait()
+		for _, key := range []string{"a", "b", "c"} {
+			if _, _, err := do(t, m, key, "", &again); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go slow()
+		synctest.Wait()
+		close(begin)
+		if one, two := <-results, <-results; one == two {
+			t.Errorf("repeated: %v and %v, want one of each", one, two)
+		}
+		if m.Evicted() != 2 {
+			t.Errorf("%d evicted, want a and b", m.Evicted())
+		}
+	})
+}

@@ -98,9 +98,10 @@ func Add[P, R any](r *Registry, name, summary string, fn func(context.Context, P
 	for _, o := range options {
 		o(v)
 	}
+	fields := fieldsOf(v.Params)
 	v.run = func(ctx context.Context, raw []byte, depth int) ([]byte, error) {
 		var p P
-		if err := decode(raw, depth, &p, v.Keyed); err != nil {
+		if err := decode(raw, depth, &p, fields, v.Keyed); err != nil {
 			return nil, err
 		}
 		result, err := fn(ctx, p)
@@ -113,6 +114,19 @@ func Add[P, R any](r *Registry, name, summary string, fn func(context.Context, P
 		return Marshal(result)
 	}
 	r.verbs[name] = v
+}
+
+// fieldsOf gives the names that JSON has for the fields of a struct.
+func fieldsOf(params reflect.Type) (names []string) {
+	if params.Kind() != reflect.Struct {
+		return nil
+	}
+	for _, f := range reflect.VisibleFields(params) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Marshal is json.Marshal without HTML escapes.
@@ -149,7 +163,8 @@ func (r *Registry) Run(ctx context.Context, name string, raw []byte, key string)
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = []byte("{}")
 	}
-	if v.Keyed && (key != "" || bytes.Contains(raw, []byte(`"key"`))) {
+	// A name may be written with escapes, so a backslash is reason enough to look.
+	if v.Keyed && (key != "" || bytes.Contains(raw, []byte(`"key"`)) || bytes.IndexByte(raw, '\\') >= 0) {
 		return r.once(ctx, v, raw, key)
 	}
 	return v.run(ctx, raw, r.maxDepth())
@@ -207,7 +222,7 @@ func readObject(o *protocol.Object, raw []byte, depth int) error {
 
 // decode reads params strictly: an unknown field is an error, because a
 // mistyped "exclude" must not become a message to everybody.
-func decode(raw []byte, depth int, p any, keyed bool) error {
+func decode(raw []byte, depth int, p any, fields []string, keyed bool) error {
 	o := protocol.GetObject()
 	defer protocol.PutObject(o)
 	if err := readObject(o, raw, depth); err != nil {
@@ -218,6 +233,17 @@ func decode(raw []byte, depth int, p any, keyed bool) error {
 	}
 	if keyed && o.Has("key") {
 		raw = withoutKey(o)
+	}
+	// encoding/json takes a name in any case; two spellings would be one field.
+	var stranger string
+	o.Each(func(name string, _ []byte) bool {
+		if !slices.Contains(fields, name) && !(keyed && name == "key") {
+			stranger = name
+		}
+		return stranger == ""
+	})
+	if stranger != "" {
+		return fault.Field(stranger, "is not a field of this verb")
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()

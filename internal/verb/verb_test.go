@@ -66,6 +66,7 @@ func TestParamsAreReadStrictly(t *testing.T) {
 		want  string
 	}{
 		{"an unknown field", `{"text":"a","exclud":1}`, fault.BadRequest, "exclud", "exclud: is not a field of this verb"},
+		{"a field in capitals", `{"Text":"a"}`, fault.BadRequest, "Text", "Text: is not a field of this verb"},
 		{"an unknown field within", `{"in":{"nam":"x"}}`, fault.BadRequest, "nam", "nam: is not a field of this verb"},
 		{"a key where none is taken", `{"key":"k"}`, fault.BadRequest, "key", "key: is not a field of this verb"},
 		{"a number for a string", `{"text":5}`, fault.BadRequest, "text", "text: must be a string, not a number"},
@@ -171,6 +172,8 @@ func TestIdempotencyKeys(t *testing.T) {
 		{"params that are no JSON", ann, "keyed", `{"key"`, "", "bad_request: params: not valid JSON at byte 6: the text ends inside an object"},
 		{"a failure", ann, "keyed", `{"text":"fail"}`, "3", "denied: no"},
 		{"a failure tried again", ann, "keyed", `{"text":"a"}`, "3", `{"by":"ann","html":"<&>","run":10}`},
+		{"a name with escapes", ann, "keyed", `{"text":"a","\u006bey":"4"}`, "", `{"by":"ann","html":"<&>","run":11}`},
+		{"the same again", ann, "keyed", `{"text":"a","\u006bey":"4"}`, "", `{"by":"ann","html":"<&>","run":11,"duplicate":true}`},
 		{"another verb", ann, "empty", `{}`, "1", `{}`},
 		{"an empty answer again", ann, "empty", `{}`, "1", `{"duplicate":true}`},
 		{"a verb without keys", ann, "echo", `{}`, "1", `{"text":"","count":0,"flag":false}`},
@@ -184,7 +187,7 @@ func TestIdempotencyKeys(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
 	}
-	if *runs != 10 {
+	if *runs != 11 {
 		t.Errorf("it ran %d times", *runs)
 	}
 }

@@ -238,6 +238,7 @@ func TestPublishParamsThatAreRefused(t *testing.T) {
 		{`{"to":{"user":5},"data":1}`, "bad_request: to.user: must be a string, not a number"},
 		{`{"to":{"user":""},"data":1}`, "bad_request: to.user: is missing"},
 		{`{"to":{"channel":"room"},"data":1}`, `bad_request: to.channel: "room" is not a channel name; write namespace:name`},
+		{`{"to":{"channel":"attic:1"},"data":1}`, `not_found: to.channel: namespace "attic" is not configured`},
 		{`{"to":{"connection":"x"},"data":1}`, "bad_request: to.connection: is not the id of a connection"},
 		{`{"to":{"all":"everyone"},"data":1}`, `bad_request: to.all: must be "connections" or "users"`},
 		{`{"to":[{"user":"a"},{"user":5}],"data":1}`, "bad_request: to[1].user: must be a string, not a number"},

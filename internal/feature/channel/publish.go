@@ -172,7 +172,11 @@ func (t *Target) read(at string, raw []byte) error {
 func (f *Feature) publishVerb(ctx context.Context, p PublishParams) (PublishResult, error) {
 	for i, t := range p.To {
 		if t.Channel != "" {
-			if _, err := f.space("to["+strconv.Itoa(i)+"].channel", t.Channel); err != nil {
+			field := "to.channel"
+			if len(p.To) > 1 {
+				field = "to[" + strconv.Itoa(i) + "].channel"
+			}
+			if _, err := f.space(field, t.Channel); err != nil {
 				return PublishResult{}, err
 			}
 		}

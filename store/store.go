@@ -1,0 +1,222 @@
+// Package store is the contract of what Skein keeps: messages of log channels,
+// in order, with the keys that make a repeated publish one message.
+//
+// Everything durable goes through [Store]: commands change things, in groups that
+// take effect together or not at all; reads see whole groups only. The package
+// holds the contract and its words; store/sqlite and store/postgres implement
+// it, and store/storetest is the suite that every implementation must pass. It
+// starts no goroutine and stores nothing itself.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Errors that every implementation gives, wrapped or bare. Any other error is a
+// fault of the implementation.
+var (
+	// ErrConflict says that an idempotency key was used for other content.
+	ErrConflict = errors.New("store: the key was used for other content")
+	// ErrNotFound says that there is no such message, or no longer.
+	ErrNotFound = errors.New("store: not found")
+	// ErrUnavailable says that nothing can be stored or read now: the disk is full,
+	// the database is away, too much waits. The group did not take effect, unless
+	// the connection to a database broke while it was committing: then nobody
+	// knows, and only a repeat with the same key is safe.
+	ErrUnavailable = errors.New("store: unavailable")
+	// ErrClosed says that the store has been closed.
+	ErrClosed = errors.New("store: closed")
+)
+
+// Store keeps messages. Its methods may be called at the same time.
+type Store interface {
+	// Do carries out a group of commands, in order, together or not at all, and
+	// gives a result for each. When it returns without an error, the group
+	// survives the end of the process at any moment (and, with full durability,
+	// of the machine). A group that still waits when ctx ends is withdrawn; one
+	// that is being committed is waited for.
+	//
+	// Groups of one channel take effect, and are told to [Options.Committed], in
+	// the order in which Do was called for them by one goroutine.
+	Do(ctx context.Context, group ...Command) ([]Result, error)
+
+	// Heads tells where channels end. The list has an element for each name, in
+	// order; a channel that nothing was ever appended to has the store's epoch and
+	// zeros.
+	Heads(ctx context.Context, channels ...string) ([]Head, error)
+
+	// Read gives messages of one channel and its head, both of the same moment.
+	Read(ctx context.Context, q Query) (Page, error)
+
+	// Recalls lists messages of a channel that were withdrawn when its top was
+	// since or more and whose own seq is at most since: what a reader that had
+	// everything up to since still has to be told. By seq, at most limit.
+	Recalls(ctx context.Context, channel string, since uint64, limit int) ([]Message, error)
+
+	// Trim does one small step of retention: it raises floors, deletes at most
+	// budget messages that nobody can read any more, and as many expired keys.
+	Trim(ctx context.Context, rules []Keep, now time.Time, budget int) (Trimmed, error)
+
+	// Stats measures the store. It may take some time; call it every minute, not
+	// at every request.
+	Stats(ctx context.Context) (Stats, error)
+
+	// Check reads everything and calls report for each thing that is wrong.
+	Check(ctx context.Context, report func(problem string)) error
+
+	// Shared tells whether other processes may append too, so that heads must be
+	// looked up from time to time.
+	Shared() bool
+
+	// Close finishes what is being committed, refuses what waits, and gives
+	// everything back.
+	Close() error
+}
+
+// Options are what every implementation takes.
+type Options struct {
+	// Committed is told what has been committed, before Do returns to those who
+	// asked: for one channel in the order of seq, never twice at the same time for
+	// the same channel. It must not block and must not call the store. Nil: nobody
+	// is told. Duplicates are not told.
+	Committed func([]Commit)
+	// Observer is told what it took. Nil: nobody is told.
+	Observer Observer
+}
+
+// Commit is one thing that has happened to a channel: exactly one of the two
+// pointers is set.
+type Commit struct {
+	Channel string
+	Epoch   string
+	Message *Message // appended
+	Recall  *Message // withdrawn: Seq and ID tell which, the rest is as in a stub
+}
+
+// Observer gets figures for the metrics. Its methods may be called at the same
+// time and must be quick.
+type Observer interface {
+	// Commit: a transaction of so many groups with so many commands took so long,
+	// of which sync is the time until it was on disk. err is nil when it succeeded.
+	Commit(groups, commands int, took, sync time.Duration, err error)
+	// Query: a read took so long. what is heads, read, recalls, trim, stats or check.
+	Query(what string, took time.Duration, err error)
+}
+
+// Command is [Append] or [Recall].
+type Command interface{ command() }
+
+// Result is [Appended] or [Recalled], as the command was.
+type Result interface{ result() }
+
+// Append adds a message to a channel.
+type Append struct {
+	Channel string // namespace:rest
+	ID      string // a ULID, 26 characters; its time is Time
+	Time    int64  // Unix milliseconds
+	Event   string
+	Data    []byte // raw JSON
+	Sender  protocol.Sender
+	// Keep is how many messages the channel keeps, this one included; 0: all. What
+	// is older can no longer be read at once, and is deleted later.
+	Keep int
+	// Key makes the append happen once: a second one with the same key in the same
+	// channel changes nothing and gives the first result, as long as Expires (Unix
+	// milliseconds) has not passed at the Time of the second. Empty: no key. At
+	// most 64 bytes, which need not be text.
+	Key []byte
+	// Content is a digest of what the key stands for, at most 32 bytes: another one
+	// under the same key is [ErrConflict].
+	Content []byte
+	Expires int64
+}
+
+// Appended is the result of an [Append].
+type Appended struct {
+	Epoch     string
+	Seq       uint64 // 1, 2, 3 … in each channel
+	ID        string // that of the first when Duplicate
+	Duplicate bool   // the key was used before: nothing was appended
+}
+
+// Recall withdraws a message: its event, data and sender are gone for good, a
+// stub keeps the seq, the id and the time.
+type Recall struct {
+	Channel string // empty: find the message by ID alone
+	Seq     uint64 // zero: by ID
+	ID      string
+}
+
+// Recalled is the result of a [Recall]. A message that does not exist, or no
+// longer, is [ErrNotFound].
+type Recalled struct {
+	Channel string
+	Seq     uint64
+	ID      string
+	Already bool // it had been withdrawn before
+}
+
+func (Append) command()  {}
+func (Recall) command()  {}
+func (Appended) result() {}
+func (Recalled) result() {}
+
+// Message is one message of a channel.
+type Message struct {
+	Seq      uint64
+	ID       string
+	Time     int64 // Unix milliseconds
+	Event    string
+	Data     []byte // raw JSON; nil in a stub
+	Sender   protocol.Sender
+	Recalled bool // a stub: Event, Data and Sender are empty
+}
+
+// Head is where a channel begins and ends.
+type Head struct {
+	Epoch string // changes when the channel's history is lost or begins anew
+	Top   uint64 // the newest message's seq; zero: there was none
+	Floor uint64 // messages up to this seq are gone; at most Top
+}
+
+// Query asks for messages with After < seq, or with seq < Before when Backward.
+type Query struct {
+	Channel  string
+	After    uint64
+	Backward bool
+	Before   uint64 // zero with Backward: from the newest on
+	Limit    int    // messages, at least 1
+	Bytes    int    // stop after the message that brings the sum of the data to this; zero: no bound
+}
+
+// Page is the answer to a [Query].
+type Page struct {
+	Head     Head
+	Messages []Message // by seq, rising, also when Backward; the first may come later than asked: what is missing is gone
+	More     bool      // there are more in the direction asked
+}
+
+// Keep is the retention of a namespace.
+type Keep struct {
+	Namespace string
+	Count     int           // messages of a channel; zero: all
+	Age       time.Duration // zero: for ever
+}
+
+// Trimmed is what a step of retention did.
+type Trimmed struct {
+	Messages int
+	Keys     int
+	More     bool // there is more to do now
+}
+
+// Stats are measures of the store.
+type Stats struct {
+	Bytes    int64 // on disk, everything included
+	Channels int64 // that have a head
+	Messages int64 // that are kept; may be an estimate
+}

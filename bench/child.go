@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -100,7 +99,7 @@ func (b *bench) floor(frame []byte, join int) (*child, error) {
 	if len(frame) == 0 {
 		return nil, errors.New("no frame was delivered that the floor could write")
 	}
-	return b.start("floor", "-frame", base64.StdEncoding.EncodeToString(frame), "-join", strconv.Itoa(join))
+	return b.start("floor", "-frame", inBase64(frame), "-join", strconv.Itoa(join))
 }
 
 // stop ends the program at once.

@@ -1,9 +1,9 @@
 // Command bench checks the performance budgets: it starts a server on one
 // processor core, drives it from another, and prints one line for each budget.
 //
-// Where a budget is a ratio, its floor is measured in the same run: a program
-// that does nothing but write(2) of the same bytes to the same number of
-// sockets, read by the same generator. See docs/benchmarks.md.
+// Beside processor time stands its floor, measured in turn with the server: a
+// program that does the bare work of the same conversation, with the same bytes
+// and the same generator. See docs/benchmarks.md.
 package main
 
 import (

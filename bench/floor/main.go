@@ -1,185 +1,58 @@
-// Command floor is what no server can beat: a loop that calls write(2) with the
-// same bytes on the same number of sockets. It speaks just enough of the
-// protocol for the load generator to believe that it is a server: it welcomes
-// everybody, and what a publisher sends goes to all who subscribed, as it is.
+// Command floor is what no server can beat: a program that makes the bare system
+// calls of a conversation, with the same bytes as the server, and nothing else.
+// The load generator cannot tell it from a server.
+//
+// It has three modes. In "fanout" what a publisher sends goes to all who
+// subscribed, by write(2) in a loop. In "connect" one goroutine and one epoll
+// descriptor accept connections and answer each step with recorded bytes. In
+// "http" a net/http server reads each request and answers recorded bytes, and
+// writes a frame to each subscriber that the request names.
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/base64"
 	"flag"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"sync"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/skein-realtime/skein/internal/load"
-	"github.com/skein-realtime/skein/internal/ws"
 )
 
+// recorded is what the server answered, as a flag in base64.
+type recorded []byte
+
+// String implements flag.Value.
+func (r *recorded) String() string { return base64.StdEncoding.EncodeToString(*r) }
+
+// Set implements flag.Value.
+func (r *recorded) Set(text string) (err error) {
+	*r, err = base64.StdEncoding.DecodeString(text)
+	return err
+}
+
 func main() {
-	frame := flag.String("frame", "", "a msg frame as the server delivered it, in base64")
-	join := flag.Int("join", 1, "messages that are collected and written at once")
+	mode := flag.String("mode", "fanout", "fanout, connect or http")
+	var frame, hello, welcome, ok, answer recorded
+	flag.Var(&frame, "frame", "fanout, http: a msg frame as the server delivered it, without its header")
+	join := flag.Int("join", 1, "fanout: messages that are collected and written at once")
+	flag.Var(&hello, "hello", "connect: a 101 response")
+	flag.Var(&welcome, "welcome", "connect: a welcome frame, with its header")
+	flag.Var(&ok, "ok", "connect: the answer to a sub frame, with its header")
+	flag.Var(&answer, "answer", "http: the body of a response")
 	flag.Parse()
-	fmt.Fprintln(os.Stderr, "floor:", serve(*frame, *join))
-	os.Exit(1)
-}
-
-// serve returns only when it cannot go on.
-func serve(text string, join int) error {
-	frame, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return err
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(os.Stderr, "ws://%s/ws\n", l.Addr())
-	f := &floor{frame: frame, join: join}
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		go func() {
-			if err := f.client(c); err != nil {
-				fmt.Fprintln(os.Stderr, "floor:", err)
-			}
-		}()
-	}
-}
-
-// floor is the sockets, and what is written to them.
-type floor struct {
-	frame []byte
-	join  int
-
-	mu      sync.Mutex // guards sockets
-	sockets []int
-	conns   []net.Conn // keeps the sockets open
-}
-
-// client shakes hands and then serves one connection: a goroutine goes on only
-// for a publisher.
-func (f *floor) client(c net.Conn) error {
-	r := bufio.NewReader(c)
-	req, err := http.ReadRequest(r)
-	if err != nil {
-		return err
-	}
-	up, refusal := ws.CheckUpgrade(req, ws.UpgradeOptions{})
-	if refusal != nil {
-		return fmt.Errorf("handshake: %s", refusal.Message)
-	}
-	if _, err := c.Write(up.Response()); err != nil {
-		return err
-	}
-	s := &client{floor: f, conn: c}
-	s.parser.Init(&ws.ParserConfig{})
-	buf := make([]byte, 64<<10)
-	for !s.subscribed {
-		n, err := r.Read(buf)
-		if err != nil {
-			return c.Close() // a publisher has finished
-		}
-		if err := s.parser.Feed(buf[:n], s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// client is one connection and what it sends.
-type client struct {
-	floor      *floor
-	conn       net.Conn
-	parser     ws.Parser
-	subscribed bool
-	joined     []byte
-	answers    []byte
-	pending    int
-}
-
-// Control implements ws.Sink.
-func (s *client) Control(ws.Opcode, []byte) error { return nil }
-
-// Message implements ws.Sink.
-func (s *client) Message(_ ws.Opcode, frame []byte) error {
-	switch {
-	case bytes.HasPrefix(frame, []byte(`{"type":"connect"`)):
-		return s.say(`{"type":"welcome"}`)
-	case bytes.HasPrefix(frame, []byte(`{"type":"sub"`)):
-		if err := s.subscribe(); err != nil {
-			return err
-		}
-		return s.say(`{"type":"ok","id":1}`)
-	}
-	return s.publish(frame)
-}
-
-func (s *client) say(frame string) error {
-	_, err := s.conn.Write(ws.AppendFrame(nil, ws.Text, []byte(frame)))
-	return err
-}
-
-func (s *client) subscribe() error {
-	raw, err := s.conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		return err
-	}
-	return raw.Control(func(fd uintptr) {
-		s.floor.mu.Lock()
-		defer s.floor.mu.Unlock()
-		s.floor.sockets = append(s.floor.sockets, int(fd))
-		s.floor.conns = append(s.floor.conns, s.conn)
-		s.subscribed = true
-	})
-}
-
-// publish collects a message and writes when there are enough.
-func (s *client) publish(frame []byte) error {
-	f := s.floor
-	if !load.Restamp(f.frame, frame) {
-		return fmt.Errorf("a frame without a mark: %s", frame)
-	}
-	s.joined = ws.AppendFrame(s.joined, ws.Text, f.frame)
-	s.answers = ws.AppendFrame(s.answers, ws.Text, []byte(`{"type":"ok","id":1}`))
-	if s.pending++; s.pending < f.join {
-		return nil
-	}
-	f.mu.Lock()
-	sockets := f.sockets
-	f.mu.Unlock()
-	for _, fd := range sockets {
-		if err := writeAll(fd, s.joined); err != nil {
-			return err
-		}
-	}
-	_, err := s.conn.Write(s.answers)
-	s.joined, s.answers, s.pending = s.joined[:0], s.answers[:0], 0
-	return err
-}
-
-// writeAll writes b to a socket that is almost always ready for it.
-func writeAll(fd int, b []byte) error {
-	for len(b) > 0 {
-		n, err := unix.Write(fd, b)
-		switch err {
-		case nil:
-			b = b[n:]
-		case unix.EINTR:
-		case unix.EAGAIN:
-			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1); err != nil && err != unix.EINTR {
-				return err
-			}
+	if err == nil {
+		fmt.Fprintf(os.Stderr, "ws://%s/ws\n", l.Addr())
+		switch *mode {
+		case "fanout":
+			err = fanout(l, frame, *join)
+		case "connect":
+			err = connect(l.(*net.TCPListener), hello, welcome, ok)
+		case "http":
+			err = api(l, answer, frame)
 		default:
-			return err
+			err = fmt.Errorf("there is no mode %q", *mode)
 		}
 	}
-	return nil
+	fmt.Fprintln(os.Stderr, "floor:", err)
+	os.Exit(1)
 }

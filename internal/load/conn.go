@@ -192,14 +192,28 @@ func (c *conn) handshake(b []byte) []byte {
 		return nil
 	}
 	c.phase = meeting
+	c.introduce()
+	return rest
+}
+
+// introduce sends the connect frame, where the handshake has not done its work,
+// and what leaves together with it.
+func (c *conn) introduce() {
 	o := &c.opening
+	var b []byte
+	add := func(frame string) { b = ws.AppendMasked(b, ws.Text, c.swarm.mask, []byte(frame)) }
 	switch {
 	case o.Token != "" && !o.Early:
-		c.send([]byte(`{"type":"connect","token":"` + o.Token + `"}`))
+		add(`{"type":"connect","token":"` + o.Token + `"}`)
 	case o.Token == "" && o.User == "":
-		c.send([]byte(`{"type":"connect"}`))
+		add(`{"type":"connect"}`)
 	}
-	return rest
+	if o.Together && o.Channel != "" {
+		add(o.sub())
+	}
+	if len(b) > 0 {
+		c.write(b)
+	}
 }
 
 // Control implements ws.Sink.
@@ -277,7 +291,9 @@ func (c *conn) welcomed() {
 		return
 	}
 	c.phase = joining
-	c.send([]byte(`{"type":"sub","id":1,"channel":"` + c.opening.Channel + `"}`))
+	if !c.opening.Together {
+		c.send([]byte(c.opening.sub()))
+	}
 }
 
 func (c *conn) message(frame []byte) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,18 @@ type multiplexer struct {
 }
 
 func (m *multiplexer) available() bool { return true }
+
+// portLater has the port chosen when the destination is known, so that one port
+// serves connections to several.
+func portLater(_, _ string, raw syscall.RawConn) error {
+	var err error
+	if cerr := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	}); cerr != nil {
+		return cerr
+	}
+	return os.NewSyscallError("setsockopt", err)
+}
 
 func (l *lane) open() (err error) {
 	m := &l.plain

@@ -5,6 +5,7 @@ package load
 import (
 	"errors"
 	"net"
+	"syscall"
 )
 
 // multiplexer is not there: every connection has its goroutine.
@@ -23,3 +24,5 @@ func (c *conn) writeNow([]byte) (int, error) { return 0, errors.ErrUnsupported }
 func (c *conn) arm(bool) {}
 
 func (c *conn) forget() {}
+
+func portLater(string, string, syscall.RawConn) error { return nil }

@@ -38,9 +38,11 @@ type Config struct {
 	Patience time.Duration // for one connection to become ready; zero: 30 s
 }
 
-// perSource is how many connections leave from one address: a source address
-// has about 28,000 ports by default.
-const perSource = 25_000
+// perSource is how many connections leave from one address. A source address has
+// about 28,000 ports by default, but Linux looks for a free one among half of
+// them first: when that half is used up, each further connection costs a look at
+// all of it, and the generator would be slower than any server.
+const perSource = 10_000
 
 // Opening says how one connection begins.
 type Opening struct {
@@ -48,6 +50,7 @@ type Opening struct {
 	Token      string // given in the connect frame
 	Early      bool   // give the token with the handshake instead
 	Channel    string // subscribed to; empty: none
+	Together   bool   // sub leaves in one write with connect, before the welcome
 	Publishers int    // that publish to it: how many tracks to keep
 
 	at   int // the channel's number
@@ -55,6 +58,9 @@ type Opening struct {
 	echo *echo
 	http bool
 }
+
+// sub is the frame that subscribes.
+func (o *Opening) sub() string { return `{"type":"sub","id":1,"channel":"` + o.Channel + `"}` }
 
 // Swarm is many connections to one server.
 type Swarm struct {
@@ -215,7 +221,7 @@ func (s *Swarm) dial(ctx context.Context, o Opening) (*conn, error) {
 func (s *Swarm) connect(ctx context.Context, index int) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1}
 	if source := index / perSource; source > 0 && isLoopback(s.host) {
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, byte(source>>8), byte(source+1))}
+		d.LocalAddr, d.Control = &net.TCPAddr{IP: net.IPv4(127, 0, byte(source>>8), byte(source+1))}, portLater
 	}
 	if s.secure {
 		return (&tls.Dialer{NetDialer: &d}).DialContext(ctx, "tcp", s.host)
@@ -223,13 +229,15 @@ func (s *Swarm) connect(ctx context.Context, index int) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", s.host)
 }
 
+// isLoopback tells whether other addresses of 127.0.0.0/8 reach the host too;
+// IPv6 has one loopback address only.
 func isLoopback(host string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		return false
 	}
 	ip := net.ParseIP(name)
-	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(name, "localhost") || ip.To4() != nil && ip.IsLoopback()
 }
 
 // awake says that something came in.

@@ -172,3 +172,25 @@ func TestTheServersProcessIsFoundOnlyWhereItListens(t *testing.T) {
 		t.Error("a process that is not there has a CPU time")
 	}
 }
+
+func TestSubLeavesTogetherWithConnect(t *testing.T) {
+	s, err := load.New(load.Config{URL: server(t, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	secret := token(t)
+	open := []load.Opening{
+		{Token: secret(0), Channel: "event:a", Together: true},
+		{Token: secret(1), Channel: "event:a", Together: true, Early: true},
+		{Token: secret(2), Together: true},
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Dial(ctx, len(open), func(i int) load.Opening { return open[i] }, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Len(); got != len(open) {
+		t.Errorf("%d connections are open, want %d", got, len(open))
+	}
+}

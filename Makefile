@@ -19,10 +19,11 @@ build: ## build bin/skein
 test: test-go test-browser ## run every test; on Debian as root, installs what they need
 
 test-go: ## run the Go tests with the race detector, and the protocol vectors
+	@tools/setup-test go
 	@$(GO) test -race -timeout 15m ./...
 
 test-browser: build ## drive the demo pages in Chromium
-	@tools/setup-test
+	@tools/setup-test browser
 	@cd test/browser && export PATH="$(CURDIR)/.cache/node/bin:$$PATH" BINARY_UNDER_TEST=$(CURDIR)/bin/skein && npm ci --no-audit --no-fund --silent && npm test
 
 lint: ## check format, vet, staticcheck

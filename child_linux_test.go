@@ -13,20 +13,33 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skein-realtime/skein/internal/cli"
 	"github.com/skein-realtime/skein/internal/ws"
 )
 
-// runChild is the main function of the copy: a server with few descriptors. The
-// role is its driver. It tells its address on standard output and ends with its
-// standard input.
+// runChild is the main function of the copy. Its role is "few" and a driver: a
+// server with few descriptors; or "log" and a directory: one that keeps what is
+// said there. It tells its address on standard output and ends with its standard
+// input. The roles "program" and "tmpfs" are told by runProgram; "skein" is the
+// command line, with the arguments of the process.
 func runChild(role string) int {
-	limit := syscall.Rlimit{Cur: 64, Max: 64}
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	cfg := open()
-	cfg.WebSocket.Driver = role
+	kind, rest, _ := strings.Cut(role, " ")
+	switch kind {
+	case "program", "tmpfs":
+		return runProgram(rest, kind == "tmpfs")
+	case "skein":
+		return cli.Commands{}.Run(context.Background(), cli.Shell{})
+	case "few":
+		limit := syscall.Rlimit{Cur: 64, Max: 64}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		cfg.WebSocket.Driver = rest
+	case "log":
+		cfg = logConfig(rest)
+	}
 	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	s, err := newOnFreePort(cfg)
 	if err != nil {
@@ -54,32 +67,66 @@ func runChild(role string) int {
 // child starts a copy of the test binary and gives its address and its log.
 func child(t *testing.T, role string) (addr string, log *logbook) {
 	t.Helper()
-	log = &logbook{}
+	c := startChild(t, role)
+	t.Cleanup(func() { c.end(t) })
+	return c.addr, c.log
+}
+
+// childProcess is a copy of the test binary.
+type childProcess struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Reader // what follows its address
+	addr string
+	log  *logbook
+}
+
+func startChild(t *testing.T, role string) *childProcess {
+	t.Helper()
+	c, err := launchChild(role, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// launchChild starts a copy and waits for its address. attributes may be nil.
+func launchChild(role string, attributes *syscall.SysProcAttr) (*childProcess, error) {
+	log := &logbook{}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childRole+"="+role)
 	cmd.Stderr = log
+	cmd.SysProcAttr = attributes
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	addr, err = bufio.NewReader(out).ReadString('\n')
-	t.Cleanup(func() {
-		_ = in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the child ended with %v:\n%s", err, log)
-		}
-	})
+	lines := bufio.NewReader(out)
+	addr, err := lines.ReadString('\n')
 	if err != nil {
-		t.Fatalf("the child gives no address: %v\n%s", err, log)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return nil, fmt.Errorf("the child gives no address: %w\n%s", err, log)
 	}
-	return strings.TrimSpace(addr), log
+	return &childProcess{cmd, in, lines, strings.TrimSpace(addr), log}, nil
+}
+
+// end ends a child in good order. One that does not end shows its goroutines.
+func (c *childProcess) end(t *testing.T) {
+	t.Helper()
+	_ = c.in.Close()
+	dump := time.AfterFunc(2*patience, func() { _ = c.cmd.Process.Signal(syscall.SIGQUIT) })
+	defer dump.Stop()
+	if err := c.cmd.Wait(); err != nil {
+		t.Errorf("the child ended with %v:\n%s", err, c.log)
+	}
 }
 
 // When descriptors run out, the log says so, those who are connected stay
@@ -87,7 +134,7 @@ func child(t *testing.T, role string) (addr string, log *logbook) {
 func TestDescriptorLimitIsSurvived(t *testing.T) {
 	for _, driver := range drivers {
 		t.Run(driver, func(t *testing.T) {
-			addr, log := child(t, driver)
+			addr, log := child(t, "few "+driver)
 			ping := ws.AppendMasked(nil, ws.Text, [4]byte{1, 2, 3, 4}, []byte(`{"type":"ping"}`))
 			alive := func(m *member) error {
 				if _, err := m.Write(ping); err != nil {

@@ -20,6 +20,14 @@ type Config struct {
 	Listen string `yaml:"listen" doc:"address to listen on, host:port"`
 	// TLS turns on https and wss when both files are named.
 	TLS TLS `yaml:"tls" doc:"certificate and key files (PEM); read again when they change"`
+	// Data is the directory of the embedded store, made when it is missing. It is used
+	// when a namespace keeps messages and Database is empty. Empty: ./data.
+	Data string `yaml:"data" doc:"directory of the embedded store (SQLite)"`
+	// Database is the URL of a PostgreSQL database that keeps the state instead.
+	Database string `yaml:"database" secret:"true" doc:"postgres://user:password@host/name: keep the state in PostgreSQL instead"`
+	// Durability is "full" (or empty) or "relaxed": then the embedded store does not
+	// wait for the disk at every commit, and a power cut may take the last moments.
+	Durability string `yaml:"durability" doc:"full | relaxed (SQLite does not wait for the disk at every commit)"`
 	// Origins are the browser origins that may connect besides the page's own; "*" allows all.
 	Origins []string `yaml:"origins" doc:"browser origins allowed besides the same one; \"*\" for all"`
 	// TrustedProxies are the networks (CIDR) whose X-Forwarded-For is believed.
@@ -106,6 +114,7 @@ type Limits struct {
 	Handshake       Duration `yaml:"handshake" doc:"time to finish TLS and the HTTP request"`                    // zero: 10 s
 	Depth           int      `yaml:"depth" doc:"nesting of JSON"`                                                // zero: 64
 	Body            Size     `yaml:"body" doc:"largest body of an API request"`                                  // zero: 8 MiB
+	Recent          Size     `yaml:"recent" doc:"memory for the newest messages of log channels"`                // zero: 64 MiB
 }
 
 // WebSocket selects the connection driver and compression.
@@ -118,11 +127,19 @@ type WebSocket struct {
 
 // Namespace is the rules of every channel whose name begins with it.
 type Namespace struct {
-	Kind       string `yaml:"kind" doc:"event"`
-	Subscribe  string `yaml:"subscribe" doc:"who may subscribe: anyone | user | token | server"`        // empty: server
-	Publish    string `yaml:"publish" doc:"who may publish"`                                            // empty: server
-	Presence   string `yaml:"presence" doc:"what presence shows: none | counts | members"`              // empty: none
-	PresenceTo string `yaml:"presence_to" doc:"who may ask for presence; empty: whoever may subscribe"` // empty: as Subscribe
+	Kind       string `yaml:"kind" doc:"event (live only) | log (kept, in order)"`                                // empty: event
+	Subscribe  string `yaml:"subscribe" doc:"who may subscribe: anyone | user | token | server"`                  // empty: server
+	Publish    string `yaml:"publish" doc:"who may publish"`                                                      // empty: server
+	Presence   string `yaml:"presence" doc:"what presence shows: none | counts | members"`                        // empty: none
+	PresenceTo string `yaml:"presence_to" doc:"who may ask for presence; empty: whoever may subscribe"`           // empty: as Subscribe
+	History    string `yaml:"history" doc:"log: who may read what was said before; empty: whoever may subscribe"` // empty: as Subscribe
+	Keep       Keep   `yaml:"keep" doc:"log: how much is kept"`
+}
+
+// Keep says how many messages of a log channel are kept, and for how long.
+type Keep struct {
+	Count int      `yaml:"count" doc:"newest messages of a channel; 0: all"`     // zero: all
+	Age   Duration `yaml:"age" doc:"time after which a message goes; 0s: never"` // zero: for ever
 }
 
 // Drain says how a server that is told to stop sends its clients away.

@@ -11,7 +11,7 @@ import (
 
 // childRole names, in the environment of a copy of the test binary, what that
 // copy is: a server under limits that would hurt the tests themselves.
-const childRole = "SKEIN_TEST_CHILD"
+const childRole = "CHILD_OF_TEST"
 
 // TestMain runs the tests and then asks whether any goroutine outlived them.
 func TestMain(m *testing.M) {

@@ -113,6 +113,7 @@ func spaces(cfg Config) []*hub.Space {
 		list = append(list, &hub.Space{
 			Name: name, Kind: ns.Kind, Presence: presences[ns.Presence],
 			Subscribe: who(ns.Subscribe), Publish: who(ns.Publish), PresenceTo: who(ns.PresenceTo),
+			History: who(or(ns.History, ns.Subscribe)), Count: ns.Keep.Count, Age: ns.Keep.Age.Std(),
 		})
 	}
 	return list
@@ -142,6 +143,12 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 		return true
 	}
 	changed("listen", old.Listen, cfg.Listen, false)
+	changed("data", old.Data, cfg.Data, false)
+	changed("database", old.Database, cfg.Database, false)
+	changed("durability", old.Durability, cfg.Durability, false)
+	changed("limits.recent", old.Limits.Recent, cfg.Limits.Recent, false)
+	cfg.Data, cfg.Database, cfg.Durability, cfg.Limits.Recent = old.Data, old.Database, old.Durability, old.Limits.Recent
+	s.keepKinds(cfg.Namespaces, old.Namespaces, func(name string) { needRestart = append(needRestart, "namespaces."+name) })
 	changed("tls", old.TLS, cfg.TLS, false)
 	changed("heartbeat", old.Heartbeat, cfg.Heartbeat, false)
 	changed("websocket.driver", old.WebSocket.Driver, cfg.WebSocket.Driver, false)
@@ -177,7 +184,7 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	s.door.Configure(doorSettings(cfg))
 	s.api.Configure(httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev})
 	s.verbs.SetDepth(cfg.Limits.Depth)
-	s.subscriptions.Store(int64(cfg.Limits.Subscriptions))
+	s.setLimits(cfg)
 	if rules {
 		s.hub.SetSpaces(spaces(cfg))
 		s.hub.EachConn(func(c *hub.Conn) bool {
@@ -188,6 +195,24 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	slices.Sort(applied)
 	slices.Sort(needRestart)
 	return applied, needRestart, nil
+}
+
+// keepKinds leaves namespaces as they are whose kind cannot change while the
+// server runs: subscribers would be served in another way from one moment to
+// the next, and the store may not be open.
+func (s *Server) keepKinds(next, old map[string]Namespace, kept func(name string)) {
+	for name, ns := range next {
+		before, known := old[name]
+		switch {
+		case known && before.Kind != ns.Kind:
+			next[name] = before
+		case !known && ns.Kind == hub.KindLog && s.state == nil:
+			delete(next, name)
+		default:
+			continue
+		}
+		kept(name)
+	}
 }
 
 func isOutOfDescriptors(err error) bool {

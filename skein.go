@@ -27,8 +27,10 @@ import (
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/feature/channel"
 	"github.com/skein-realtime/skein/internal/feature/connection"
+	"github.com/skein-realtime/skein/internal/feature/history"
 	"github.com/skein-realtime/skein/internal/feature/node"
 	"github.com/skein-realtime/skein/internal/feature/presence"
+	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/link"
@@ -50,6 +52,8 @@ type Server struct {
 	log      *slog.Logger
 	links    *link.Server
 	hub      *hub.Hub
+	feeds    *feed.Feeds
+	state    *state
 	sessions *session.Server
 	verbs    *verb.Registry
 	memo     *verb.Memo
@@ -60,6 +64,7 @@ type Server struct {
 	handler  http.Handler
 
 	subscriptions atomic.Int64
+	message       atomic.Int64
 	draining      atomic.Bool
 	closed        sync.Once
 	certificates  *certificates
@@ -106,7 +111,8 @@ func New(cfg Config) (*Server, error) {
 	if s.links, err = link.Start(linkConfig(cfg)); err != nil {
 		return nil, err
 	}
-	s.hub = hub.New(hub.Config{Encodings: websocket.Encodings()})
+	s.feeds = feed.New(feed.Config{Memory: int64(cfg.Limits.Recent), Logger: s.log})
+	s.hub = hub.New(hub.Config{Encodings: websocket.Encodings(), Behind: s.feeds.Behind, Joined: s.feeds.Joined})
 	s.sessions = session.NewServer(session.Config{
 		Hub: s.hub, Clock: s.links, Verifier: s.verifier, Logger: s.log, Settings: sessionSettings(cfg),
 	})
@@ -118,14 +124,29 @@ func New(cfg Config) (*Server, error) {
 		Settings: httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev},
 	})
 	s.hub.SetSpaces(spaces(cfg))
-	s.subscriptions.Store(int64(cfg.Limits.Subscriptions))
-	channel.New(s.hub, s.sessions, s.verbs, s.memo, func() int { return int(s.subscriptions.Load()) })
+	s.setLimits(cfg)
+	channel.New(channel.Config{
+		Hub: s.hub, Feeds: s.feeds, Memo: s.memo,
+		Subscriptions: func() int { return int(s.subscriptions.Load()) },
+		Message:       func() int { return int(s.message.Load()) },
+	}, s.sessions, s.verbs)
+	history.New(s.hub, s.feeds, func() int { return int(cfg.Limits.Queue) / 4 }, s.sessions, s.verbs)
 	presence.New(s.hub, s.sessions, s.verbs)
-	connection.New(s.hub, s.verbs)
+	connection.New(s.hub, s.feeds.Lag, s.verbs)
 	node.New(node.Config{Version: Version, Hub: s.hub, Link: s.links, Sessions: s.sessions, Draining: s.draining.Load}, s.verbs)
 	s.metrics = s.newMetrics()
 	s.handler = s.routes(cfg)
+	if err := s.openState(cfg); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
 	return s, nil
+}
+
+// setLimits puts in force what features ask for each time.
+func (s *Server) setLimits(cfg Config) {
+	s.subscriptions.Store(int64(cfg.Limits.Subscriptions))
+	s.message.Store(int64(cfg.Limits.Message))
 }
 
 // Handler serves everything: /ws, /api/v1/, the operations pages and, where
@@ -236,6 +257,7 @@ func (s *Server) Close() error {
 		s.door.Drain(0)
 		s.links.Close()
 		s.sessions.Close()
+		s.closeState()
 		s.hub.Close()
 		s.verifier.v.Load().Close()
 		if s.certificates != nil {

@@ -14,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/protocol"
 )
 
 // A ConfigError says what is wrong with one value of a [Config]. Path is the
@@ -40,6 +43,8 @@ func or[T comparable](v, def T) T {
 // withDefaults fills in what is zero.
 func (c Config) withDefaults() Config {
 	c.Listen = or(c.Listen, "127.0.0.1:8000")
+	c.Data = or(c.Data, "./data")
+	c.Durability = or(c.Durability, "full")
 	c.Auth.Timeout = or(c.Auth.Timeout, Duration(15*time.Second))
 	c.Heartbeat.Interval = or(c.Heartbeat.Interval, Duration(15*time.Second))
 	c.Heartbeat.Misses = or(c.Heartbeat.Misses, 3)
@@ -51,6 +56,7 @@ func (c Config) withDefaults() Config {
 	l.Handshake = or(l.Handshake, Duration(10*time.Second))
 	l.Depth = or(l.Depth, 64)
 	l.Body = or(l.Body, 8<<20)
+	l.Recent = or(l.Recent, 64<<20)
 	c.WebSocket.Driver = or(c.WebSocket.Driver, "auto")
 	c.Drain.Timeout = or(c.Drain.Timeout, Duration(25*time.Second))
 	c.Drain.Spread = or(c.Drain.Spread, Duration(10*time.Second))
@@ -74,14 +80,17 @@ func (n Namespace) WithDefaults() Namespace {
 	n.Publish = or(n.Publish, "server")
 	n.Presence = or(n.Presence, "none")
 	n.PresenceTo = or(n.PresenceTo, n.Subscribe)
+	if n.Kind == hub.KindLog {
+		n.History = or(n.History, n.Subscribe)
+	}
 	return n
 }
 
 // WithDev relaxes what a developer on the same machine may have relaxed:
 // ?user= binds without a token, the API key "dev" works from loopback, anyone
 // may stay anonymous, any origin may connect, the demos are on, and, when no
-// namespace is configured, "event:*" is open to anyone. A server in this mode
-// refuses to listen on an address that is not loopback.
+// namespace is configured, "event:*" (event) and "room:*" (log) are open to
+// anyone. A server in this mode refuses to listen on an address that is not loopback.
 func (c Config) WithDev() Config {
 	c.Dev = true
 	c.Auth.Anonymous = true
@@ -90,6 +99,7 @@ func (c Config) WithDev() Config {
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = map[string]Namespace{
 			"event": {Kind: "event", Subscribe: "anyone", Publish: "anyone", Presence: "members"},
+			"room":  {Kind: "log", Subscribe: "anyone", Publish: "anyone", Presence: "members", Keep: Keep{Count: 10_000}},
 		}
 	}
 	return c
@@ -109,6 +119,7 @@ func (c Config) Validate() error {
 	v.tls(c.TLS)
 	v.auth(c.Auth)
 	v.keys(c.API.Keys)
+	v.state(c)
 	v.limits(c)
 	v.namespaces(c.Namespaces)
 	for i, o := range c.Origins {
@@ -257,10 +268,26 @@ func (v *validation) limits(c Config) {
 	v.between("limits.frames_per_second", int64(l.FramesPerSecond), -1, 1_000_000)
 	v.duration("limits.handshake", l.Handshake, 10*time.Millisecond, time.Hour)
 	v.between("limits.depth", int64(l.Depth), 4, 1000)
+	v.between("limits.recent", int64(l.Recent), 1<<20, 1<<40)
 	v.between("limits.body", int64(l.Body), 1<<10, 1<<30)
 	v.duration("drain.timeout", c.Drain.Timeout, time.Millisecond, time.Hour)
 	v.duration("drain.spread", c.Drain.Spread, time.Millisecond, time.Hour)
 }
+
+func (v *validation) state(c Config) {
+	v.oneOf("durability", c.Durability, "full", "relaxed")
+	if c.Database == "" {
+		return
+	}
+	u, err := url.Parse(c.Database)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && u.Query().Get("host") == "" {
+		// The text may hold a password, so it is not repeated.
+		v.wrong("database", "is not the URL of a PostgreSQL database; write postgres://user:password@host/name")
+	}
+}
+
+// who are the words of a rule.
+var who = []string{"anyone", "user", "token", "server"}
 
 func (v *validation) namespaces(spaces map[string]Namespace) {
 	for name, ns := range spaces {
@@ -268,12 +295,27 @@ func (v *validation) namespaces(spaces map[string]Namespace) {
 		if !namespaceName.MatchString(name) {
 			v.wrong(at, "%q is not a name; use lower-case letters, digits, '_', '.', '-', at most 64", name)
 		}
-		v.oneOf(at+".kind", ns.Kind, "event")
-		v.oneOf(at+".subscribe", ns.Subscribe, "anyone", "user", "token", "server")
-		v.oneOf(at+".publish", ns.Publish, "anyone", "user", "token", "server")
+		v.oneOf(at+".kind", ns.Kind, hub.KindEvent, hub.KindLog)
+		v.oneOf(at+".subscribe", ns.Subscribe, who...)
+		v.oneOf(at+".publish", ns.Publish, who...)
 		v.oneOf(at+".presence", ns.Presence, "none", "counts", "members")
 		if ns.PresenceTo != ns.Subscribe { // left out it is the same, and so would be its mistake
-			v.oneOf(at+".presence_to", ns.PresenceTo, "anyone", "user", "token", "server")
+			v.oneOf(at+".presence_to", ns.PresenceTo, who...)
+		}
+		v.between(at+".keep.count", int64(ns.Keep.Count), 0, protocol.MaxInt)
+		if ns.Keep.Age != 0 {
+			v.duration(at+".keep.age", ns.Keep.Age, time.Second, 100*365*24*time.Hour)
+		}
+		if ns.History != "" && ns.History != ns.Subscribe {
+			v.oneOf(at+".history", ns.History, who...)
+		}
+		if ns.Kind != hub.KindLog {
+			if ns.History != "" {
+				v.wrong(at+".history", "an %s channel keeps nothing to read; it belongs to kind: log", ns.Kind)
+			}
+			if ns.Keep != (Keep{}) {
+				v.wrong(at+".keep", "an %s channel keeps nothing; it belongs to kind: log", ns.Kind)
+			}
 		}
 	}
 }

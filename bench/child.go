@@ -31,7 +31,7 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 	_, _ = rand.Read(random)
 	b.secret, b.key = hex.EncodeToString(random), auth.NewKey()
 	const module = "github.com/skein-realtime/skein/bench/"
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.programs+"/", module+"server", module+"floor")
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.programs+"/", module+"server", module+"floor", module+"store")
 	build.Stderr = os.Stderr
 	return build.Run()
 }
@@ -54,7 +54,7 @@ func (b *bench) start(name string, args ...string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := startOn(serverCore, cmd); err != nil {
+	if err := startOn(cmd, serverCore); err != nil {
 		return nil, err
 	}
 	c := &child{cmd: cmd, proc: load.Process{PID: cmd.Process.Pid}}
@@ -90,8 +90,8 @@ func (s skipInfo) Read(b []byte) (int, error) {
 }
 
 // server starts the server with a driver.
-func (b *bench) server(driver string) (*child, error) {
-	return b.start("server", "-driver", driver, "-secret", b.secret, "-key", b.key)
+func (b *bench) server(driver string, more ...string) (*child, error) {
+	return b.start("server", append([]string{"-driver", driver, "-secret", b.secret, "-key", b.key}, more...)...)
 }
 
 // floor starts the floor for a frame.

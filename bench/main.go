@@ -28,6 +28,8 @@ func main() {
 	file := flag.String("json", "", "write the lines to this file as JSON")
 	flag.StringVar(&b.profiles, "profiles", "", "write a CPU profile of the server for each measurement to this folder")
 	flag.StringVar(&b.table, "markdown", "", "write the lines to this file as a table in Markdown")
+	flag.StringVar(&b.disk, "disk", os.TempDir(), "log: keep the stores in a folder in this one, which decides whose disk is measured")
+	flag.StringVar(&b.database, "database", "", "log: URL of an empty PostgreSQL database, to append to it too")
 	list := flag.Bool("list", false, "list the names of the checks")
 	flag.Parse()
 	if *list {
@@ -63,6 +65,7 @@ func checks() []check {
 		{"overload", overload},
 		{"publish", publish},
 		{"channels", channels},
+		{"log", logs},
 	}
 }
 
@@ -72,6 +75,8 @@ type bench struct {
 	only     string
 	profiles string
 	table    string
+	disk     string
+	database string
 	programs string // folder of the programs that are measured
 	secret   string
 	key      string
@@ -95,6 +100,7 @@ type line struct {
 	Ratio    float64 `json:"ratio,omitempty"`     // measured / floor
 	Budget   float64 `json:"budget,omitempty"`    // of the measured value; 0 where Exact or MaxRatio is meant
 	MaxRatio float64 `json:"max_ratio,omitempty"` // of the ratio
+	Least    float64 `json:"least,omitempty"`     // what must be measured at least
 	Pass     bool    `json:"pass"`
 	Note     string  `json:"note,omitempty"`
 	none     bool    // the budget is really zero
@@ -102,7 +108,7 @@ type line struct {
 
 // report judges a line and prints it.
 func (b *bench) report(l line) {
-	l.Pass = (l.Budget == 0 && !l.none || l.Measured <= l.Budget)
+	l.Pass = (l.Budget == 0 && !l.none || l.Measured <= l.Budget) && l.Measured >= l.Least
 	if l.Floor > 0 {
 		l.Ratio = l.Measured / l.Floor
 		l.Pass = l.Pass && (l.MaxRatio == 0 || l.Ratio <= l.MaxRatio)
@@ -113,7 +119,7 @@ func (b *bench) report(l line) {
 	if l.Pass {
 		paint = style.Green
 	}
-	fmt.Printf("%-52s %9.3f %-3s  floor %6s  ratio %6s  %-28s %s", l.Name, l.Measured, l.Unit, c.floor, c.ratio, c.budget, paint(c.verdict))
+	fmt.Printf("%-52s %9s %-3s  floor %6s  ratio %6s  %-28s %s", l.Name, fixed(l.Measured), l.Unit, c.floor, c.ratio, c.budget, paint(c.verdict))
 	if l.Note != "" {
 		fmt.Printf("  %s", style.Faint(l.Note))
 	}
@@ -125,10 +131,10 @@ func (b *bench) main(ctx context.Context, file string) error {
 		return fmt.Errorf("pinning to a core: %w", err)
 	}
 	runtime.GOMAXPROCS(1)
+	defer func() { _ = os.RemoveAll(b.programs) }()
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(b.programs) }()
 	begun := time.Now()
 	busy, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -183,9 +189,25 @@ func (b *bench) write(file string) error {
 	t.WriteString("| what | measured | floor | ratio | budget | | more |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, l := range b.lines {
 		c := l.cells()
-		fmt.Fprintf(&t, "| %s | %.3g %s | %s | %s | %s | %s | %s |\n", l.Name, l.Measured, l.Unit, c.floor, c.ratio, c.budget, c.verdict, l.Note)
+		fmt.Fprintf(&t, "| %s | %s %s | %s | %s | %s | %s | %s |\n", l.Name, number(l.Measured), l.Unit, c.floor, c.ratio, c.budget, c.verdict, l.Note)
 	}
 	return os.WriteFile(b.table, []byte(t.String()), 0o644)
+}
+
+// number shows a number for people, who do not read exponents.
+func number(v float64) string {
+	if v >= 1000 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+// fixed is number with as many digits for all that are small.
+func fixed(v float64) string {
+	if v >= 1000 {
+		return number(v)
+	}
+	return fmt.Sprintf("%.3f", v)
 }
 
 // cells are the parts of a line as they are shown.
@@ -197,11 +219,14 @@ func (l *line) cells() cells {
 		c.verdict = "pass"
 	}
 	if l.Floor > 0 {
-		c.floor, c.ratio = fmt.Sprintf("%.3f", l.Floor), fmt.Sprintf("%.2fx", l.Ratio)
+		c.floor, c.ratio = fixed(l.Floor), fmt.Sprintf("%.2fx", l.Ratio)
 	}
 	var budget []string
 	if l.Budget != 0 || l.none {
 		budget = append(budget, strings.TrimSpace(fmt.Sprintf("at most %.4g %s", l.Budget, l.Unit)))
+	}
+	if l.Least != 0 {
+		budget = append(budget, fmt.Sprintf("at least %.6g %s", l.Least, l.Unit))
 	}
 	if l.MaxRatio != 0 {
 		budget = append(budget, fmt.Sprintf("at most %.2fx", l.MaxRatio))

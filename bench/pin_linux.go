@@ -36,16 +36,18 @@ func pinSelf(core int) error {
 	return nil
 }
 
-// startOn starts a program on a core: a child has the affinity of the thread
+// startOn starts a program on some cores: a child has the affinity of the thread
 // that makes it.
-func startOn(core int, cmd *exec.Cmd) error {
+func startOn(cmd *exec.Cmd, cores ...int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var before, set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return os.NewSyscallError("sched_getaffinity", err)
 	}
-	set.Set(core)
+	for _, core := range cores {
+		set.Set(core)
+	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return os.NewSyscallError("sched_setaffinity", err)
 	}
@@ -64,4 +66,14 @@ func kernel() string {
 	}
 	release, _, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), "-")
 	return "Linux " + release
+}
+
+// inMemory tells whether a folder's files are not on a disk, so that waiting for
+// it costs nothing.
+func inMemory(dir string) (bool, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return false, os.NewSyscallError("statfs", err)
+	}
+	return int64(fs.Type) == unix.TMPFS_MAGIC || int64(fs.Type) == unix.RAMFS_MAGIC, nil
 }

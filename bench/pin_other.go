@@ -15,6 +15,8 @@ const (
 
 func pinSelf(int) error { return errors.ErrUnsupported }
 
-func startOn(int, *exec.Cmd) error { return errors.ErrUnsupported }
+func startOn(*exec.Cmd, ...int) error { return errors.ErrUnsupported }
+
+func inMemory(string) (bool, error) { return false, errors.ErrUnsupported }
 
 func kernel() string { return runtime.GOOS }

@@ -18,6 +18,7 @@ const (
 	TypeCall     = "call"
 	TypeReply    = "reply"
 	TypePing     = "ping"
+	TypeHistory  = "history"
 )
 
 // Frame types that only the server sends.
@@ -31,6 +32,8 @@ const (
 	TypeSubscribed   = "subscribed"
 	TypeUnsubscribed = "unsubscribed"
 	TypeDropped      = "dropped"
+	TypeGap          = "gap"
+	TypeRecall       = "recall"
 	TypePong         = "pong"
 	TypeBye          = "bye"
 )

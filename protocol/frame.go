@@ -86,6 +86,7 @@ type Sender struct{ User, Device, Connection string }
 // Msg is a message on its way to subscribers.
 type Msg struct {
 	Channel, ID, Event string
+	Seq                uint64 // zero: its channel keeps nothing
 	Data               []byte // raw JSON
 	From               Sender
 	Time               int64 // Unix milliseconds
@@ -97,7 +98,42 @@ func AppendMsg(dst []byte, m *Msg) []byte {
 	dst = AppendString(dst, m.Channel)
 	dst = append(dst, `,"id":`...)
 	dst = AppendString(dst, m.ID)
+	if m.Seq > 0 {
+		dst = strconv.AppendUint(append(dst, `,"seq":`...), m.Seq, 10)
+	}
 	return appendRest(dst, m)
+}
+
+// AppendKept appends m as an element of a history: its `msg` frame without type
+// and channel.
+func AppendKept(dst []byte, m *Msg) []byte {
+	dst = AppendString(append(dst, `{"id":`...), m.ID)
+	dst = strconv.AppendUint(append(dst, `,"seq":`...), m.Seq, 10)
+	return appendRest(dst, m)
+}
+
+// AppendStub appends what a history has in the place of a withdrawn message.
+func AppendStub(dst []byte, m *Msg) []byte {
+	dst = AppendString(append(dst, `{"id":`...), m.ID)
+	dst = strconv.AppendUint(append(dst, `,"seq":`...), m.Seq, 10)
+	dst = strconv.AppendInt(append(dst, `,"recalled":true,"time":`...), m.Time, 10)
+	return append(dst, '}')
+}
+
+// AppendRecall appends the `recall` frame of a withdrawn message.
+func AppendRecall(dst []byte, channel string, seq uint64, id string) []byte {
+	dst = AppendString(append(dst, `{"type":"recall","channel":`...), channel)
+	dst = strconv.AppendUint(append(dst, `,"seq":`...), seq, 10)
+	return append(AppendString(append(dst, `,"id":`...), id), '}')
+}
+
+// AppendGap appends the `gap` frame: the messages from..to are gone. With to
+// below from nothing is known to be missing, but the epoch is a new one.
+func AppendGap(dst []byte, channel string, from, to uint64, epoch string) []byte {
+	dst = AppendString(append(dst, `{"type":"gap","channel":`...), channel)
+	dst = strconv.AppendUint(append(dst, `,"from":`...), from, 10)
+	dst = strconv.AppendUint(append(dst, `,"to":`...), to, 10)
+	return append(AppendString(append(dst, `,"epoch":`...), epoch), '}')
 }
 
 // AppendNotice appends the `notice` frame of m, which has no id.

@@ -132,6 +132,7 @@ func play(t *testing.T, f *file, steps []json.RawMessage) {
 		cfg, s.key = cfg.WithDev(), "dev"
 	}
 	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.Data = t.TempDir()
 	srv, err := skein.New(cfg)
 	if err != nil {
 		t.Fatalf("New: %v", err)

@@ -40,6 +40,8 @@ type Store interface {
 	// of the machine). A group that still waits when ctx ends is withdrawn; one
 	// that is being committed is waited for.
 	//
+	// What the commands point to is the caller's again when Do has returned.
+	//
 	// Groups of one channel take effect, and are told to [Options.Committed], in
 	// the order in which Do was called for them by one goroutine.
 	Do(ctx context.Context, group ...Command) ([]Result, error)
@@ -81,7 +83,7 @@ type Store interface {
 type Options struct {
 	// Committed is told what has been committed, before Do returns to those who
 	// asked: for one channel in the order of seq, never twice at the same time for
-	// the same channel. It must not block and must not call the store. Nil: nobody
+	// the same channel. What it is given is good only during the call. It must not block and must not call the store. Nil: nobody
 	// is told. Duplicates are not told.
 	Committed func([]Commit)
 	// Observer is told what it took. Nil: nobody is told.
@@ -181,6 +183,9 @@ type Head struct {
 	Epoch string // changes when the channel's history is lost or begins anew
 	Top   uint64 // the newest message's seq; zero: there was none
 	Floor uint64 // messages up to this seq are gone; at most Top
+	// Recalled is what Top was when a message was last withdrawn; zero: never. Who
+	// has everything up to a seq beyond it need not ask for [Store.Recalls].
+	Recalled uint64
 }
 
 // Query asks for messages with After < seq, or with seq < Before when Backward.

@@ -18,6 +18,7 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	secret := flag.String("secret", "", "secret of the clients' tokens")
 	key := flag.String("key", "", "key of the HTTP API")
+	data := flag.String("data", "", "directory of the store; empty: there is no namespace that keeps anything")
 	flag.Parse()
 	cfg := skein.Config{
 		Listen:    *listen,
@@ -28,6 +29,10 @@ func main() {
 		Namespaces: map[string]skein.Namespace{
 			"load": {Kind: "event", Subscribe: "anyone", Publish: "anyone"},
 		},
+	}
+	if *data != "" {
+		cfg.Data = *data
+		cfg.Namespaces["log"] = skein.Namespace{Kind: "log", Subscribe: "anyone", Publish: "anyone"}
 	}
 	if err := app.Serve(context.Background(), app.Options{Load: func() (skein.Config, error) { return cfg, nil }}); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)

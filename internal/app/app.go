@@ -53,6 +53,7 @@ func Serve(ctx context.Context, opt Options) error {
 	}
 	log := newLogger(opt.Stderr, cfg.Log)
 	cfg.Logger = log
+	surviveFileSizeLimit()
 	s, err := skein.New(cfg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStart, err)
@@ -135,6 +136,13 @@ func greet(w io.Writer, cfg skein.Config, addr net.Addr, version string) {
 	fmt.Fprintf(&b, "  API        %s://%s/api/v1/openapi.json\n", scheme, base)
 	if cfg.Demos {
 		fmt.Fprintf(&b, "  Demos      %s://%s/demo/\n", scheme, base)
+	}
+	switch {
+	case !cfg.KeepsState():
+	case cfg.Database != "":
+		b.WriteString("  State      PostgreSQL\n")
+	default:
+		fmt.Fprintf(&b, "  State      %s (SQLite)\n", cfg.Data)
 	}
 	if cfg.Dev {
 		b.WriteString("  DEVELOPMENT MODE: anyone who can reach this address may connect as anyone; the API key is \"dev\"\n")

@@ -36,6 +36,7 @@ var ladder = []rung{
 	{"3 ws", []string{"internal/ws"}},
 	{"3 link", []string{"internal/link"}},
 	{"3 hub", []string{"internal/hub"}},
+	{"3 feed", []string{"internal/feed"}},
 	{"3 session", []string{"internal/session"}},
 	{"3 verb", []string{"internal/verb"}},
 	// A feature can be deleted: nobody but the face knows it.

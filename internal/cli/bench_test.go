@@ -18,6 +18,7 @@ import (
 func benchServer(t *testing.T) string {
 	t.Helper()
 	cfg := skein.Config{Listen: "127.0.0.1:0", Drain: skein.Drain{Timeout: skein.Duration(time.Second)}}.WithDev()
+	cfg.Data = t.TempDir()
 	s, err := skein.New(cfg)
 	if err != nil {
 		t.Fatal(err)

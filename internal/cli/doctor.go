@@ -51,7 +51,7 @@ type finding struct {
 
 func doctor(sh Shell) *cobra.Command {
 	var (
-		f      configFlags
+		f      stateFlags
 		s      server
 		asJSON bool
 	)
@@ -61,15 +61,17 @@ func doctor(sh Shell) *cobra.Command {
 		Example: `  skein doctor --config skein.yaml                              before the start
   skein doctor --config skein.yaml --url http://127.0.0.1:8000  while it runs`,
 		Long: `Checks the configuration, the port, the limits of the system, the certificate and
-the key set. With --url also whether the server there answers, and the port
-may then be taken. When a check fails the exit code is 6.`,
+the key set, and where the state is kept: the data directory or the database.
+With --url also whether the server there answers; port and data directory may
+then be in use. When a check fails the exit code is 6.`,
 		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			running := cmd.Flags().Changed("url")
 			if err := s.complete(cmd, sh); err != nil {
 				return err
 			}
-			findings := examine(cmd.Context(), sh, &f, running, s.base)
+			l, err := f.config.load(sh, given(cmd)...)
+			findings := examine(cmd.Context(), l.Config, err, running, s.base)
 			if err := sh.report(findings, asJSON); err != nil {
 				return err
 			}
@@ -110,14 +112,12 @@ func (s Shell) report(findings []finding, asJSON bool) error {
 	return nil
 }
 
-// examine runs every check that applies.
-func examine(ctx context.Context, sh Shell, f *configFlags, running bool, base string) []finding {
-	l, err := f.load(sh)
+// examine runs every check that applies. err is why there is no configuration.
+func examine(ctx context.Context, cfg skein.Config, err error, running bool, base string) []finding {
 	if invalid := (*config.Error)(nil); errors.As(err, &invalid) {
 		// Without a configuration there is nothing to compare the machine with.
 		return []finding{{bad, "configuration", invalid.Error(), "correct it; skein config check finds the same"}}
 	}
-	cfg := l.Config
 	findings := []finding{{good, "configuration", plural(len(cfg.Namespaces), "namespace"), ""}}
 	if len(cfg.Namespaces) == 0 {
 		findings[0] = finding{warn, "configuration", "no namespace, so no channel exists", "add one under namespaces; skein config init shows how"}
@@ -127,6 +127,7 @@ func examine(ctx context.Context, sh Shell, f *configFlags, running bool, base s
 	} else {
 		findings = append(findings, checkPort(cfg.Listen))
 	}
+	findings = append(findings, checkState(ctx, cfg, running)...)
 	findings = append(findings, checkOpenFiles(cfg.Limits.Connections)...)
 	findings = append(findings, checkBacklog(os.ReadFile)...)
 	if cfg.TLS.Cert != "" {

@@ -13,6 +13,8 @@ type settingFlag struct{ name, path, usage string }
 func settingFlags() []settingFlag {
 	return []settingFlag{
 		{"listen", "listen", "`ADDRESS` to listen on, host:port"},
+		{"data", "data", "`DIRECTORY` of the embedded store"},
+		{"database", "database", "`URL` of a PostgreSQL database that keeps the state instead"},
 		{"log-level", "log.level", "debug, info, warn or error"},
 		{"log-format", "log.format", "auto, text or json"},
 		{"tls-cert", "tls.cert", "certificate chain `FILE` (PEM)"},
@@ -52,7 +54,7 @@ on), the environment over the file, the file over the defaults.`,
 // given lists the settings that were set by flags.
 func given(cmd *cobra.Command) (flags []config.Flag) {
 	for _, s := range settingFlags() {
-		if f := cmd.Flags().Lookup(s.name); f.Changed {
+		if f := cmd.Flags().Lookup(s.name); f != nil && f.Changed {
 			flags = append(flags, config.Flag{Path: s.path, Name: "--" + s.name, Value: f.Value.String()})
 		}
 	}

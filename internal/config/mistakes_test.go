@@ -27,22 +27,27 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"skein.yaml:2:1: unknown key `perAddress` here; there is `limits.per_address`",
 		}},
 		{"a key that means nothing", "foo: 1\napi: {kees: 1, bar: 2}\n", Options{}, []string{
-			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos",
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos",
 			"skein.yaml:2:7: api: unknown key `kees`; did you mean `keys`?",
 			"skein.yaml:2:16: api: unknown key `bar`; the keys here are keys",
 		}},
-		{"keys and values of other versions", "database: x\ndata: ./d\ndurability: full\ncluster: {nats: x}\nhooks: {}\nnamespaces: {room: {kind: log, keep: {count: 1}, history: user, subscribe: member}, game: {kind: doc, patch: user}}\n", Options{}, []string{
-			"skein.yaml:1:1: this version keeps no state; `database` is not available in it",
-			"skein.yaml:2:1: this version keeps no state; `data` is not available in it",
-			"skein.yaml:3:1: this version keeps no state; `durability` is not available in it",
-			"skein.yaml:4:1: this version runs as one node; `cluster` is not available in it",
-			"skein.yaml:5:1: this version calls no hooks; `hooks` is not available in it",
-			"skein.yaml:6:27: namespaces.room.kind: this version keeps no state; `log` is not available in it",
-			"skein.yaml:6:32: namespaces.room: this version keeps no state; `keep` is not available in it",
-			"skein.yaml:6:50: namespaces.room: this version keeps no state; `history` is not available in it",
-			"skein.yaml:6:76: namespaces.room.subscribe: this version keeps no state; `member` is not available in it",
-			"skein.yaml:6:98: namespaces.game.kind: this version keeps no state; `doc` is not available in it",
-			"skein.yaml:6:103: namespaces.game: this version keeps no state; `patch` is not available in it",
+		{"keys and values of other versions", "cluster: {nats: x}\nhooks: {}\nnamespaces: {room: {kind: log, history: member, subscribe: member}, game: {kind: doc, patch: user}}\n", Options{}, []string{
+			"skein.yaml:1:1: this version runs as one node; `cluster` is not available in it",
+			"skein.yaml:2:1: this version calls no hooks; `hooks` is not available in it",
+			"skein.yaml:3:41: namespaces.room.history: this version has no members; `member` is not available in it",
+			"skein.yaml:3:60: namespaces.room.subscribe: this version has no members; `member` is not available in it",
+			"skein.yaml:3:82: namespaces.game.kind: this version has no documents; `doc` is not available in it",
+			"skein.yaml:3:87: namespaces.game: this version has no documents; `patch` is not available in it",
+		}},
+		{"rules for what is kept", "database: mysql://x\ndurability: some\nlimits: {recent: 5}\nnamespaces: {tick: {history: user, keep: {count: 1}}, room: {kind: log, history: all, keep: {count: -1, age: 5ms}}}\n", Options{}, []string{
+			"skein.yaml:1:11: database: is not the URL of a PostgreSQL database; write postgres://user:password@host/name",
+			"skein.yaml:2:13: durability: \"some\" is not one of full, relaxed",
+			"skein.yaml:3:18: limits.recent: 5 is not between 1048576 and 1099511627776",
+			"skein.yaml:4:30: namespaces.tick.history: an event channel keeps nothing to read; it belongs to kind: log",
+			"skein.yaml:4:36: namespaces.tick.keep: an event channel keeps nothing; it belongs to kind: log",
+			"skein.yaml:4:82: namespaces.room.history: \"all\" is not one of anyone, user, token, server",
+			"skein.yaml:4:101: namespaces.room.keep.count: -1 is not between 0 and 9007199254740991",
+			"skein.yaml:4:110: namespaces.room.keep.age: 5ms is not between 1s and 876000h",
 		}},
 		{"numbers where text belongs", "listen: 8000\nauth: {jwt: {issuer: true, audience: 1.5}}\n", Options{}, []string{
 			`skein.yaml:1:9: listen: expected text, found the number 8000; put it in quotes`,
@@ -72,7 +77,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			`skein.yaml:3:13: api.keys: expected a list, found a map`,
 		}},
 		{"a section that is none", "limits: 5\ntls: [a]\nnamespaces: [a]\n", Options{}, []string{
-			`skein.yaml:1:9: limits: expected a section with keys, found the number 5; its keys are message, frame, queue, connections, per_address, subscriptions, frames_per_second, handshake, depth, body`,
+			`skein.yaml:1:9: limits: expected a section with keys, found the number 5; its keys are message, frame, queue, connections, per_address, subscriptions, frames_per_second, handshake, depth, body, recent`,
 			`skein.yaml:2:6: tls: expected a section with keys, found a list; its keys are cert, key`,
 			`skein.yaml:3:13: namespaces: expected a map of names, found a list`,
 		}},
@@ -97,7 +102,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"skein.yaml:2:14: log.level: \"warning\" is not one of debug, info, warn, error; did you mean `warn`?",
 			`skein.yaml:2:31: log.format: "xml" is not one of auto, text, json`,
 			`skein.yaml:3:14: namespaces.Room: "Room" is not a name; use lower-case letters, digits, '_', '.', '-', at most 64`,
-			"skein.yaml:3:27: namespaces.Room.kind: \"evnt\" is not one of event; did you mean `event`?",
+			"skein.yaml:3:27: namespaces.Room.kind: \"evnt\" is not one of event, log; did you mean `event`?",
 			`skein.yaml:3:43: namespaces.Room.presence: "all" is not one of none, counts, members`,
 		}},
 		{"keys of the API", "api:\n  keys:\n    - name: a\n      hash: sha1:abc\n    - {name: a, hash: \"\", scopes: [\"*\"]}\n", Options{}, []string{
@@ -144,7 +149,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			`skein.yaml:1:9: not YAML: could not find end character of double-quoted text`,
 		}},
 		{"another shape than a map", "- listen: x\n", Options{}, []string{
-			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos`,
+			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos`,
 		}},
 		{"a second document", "demos: true\n---\ndemos: false\n", Options{}, []string{
 			`skein.yaml:3:1: a second document; everything belongs into one`,
@@ -167,7 +172,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			`SKEIN_AUTH: there is no such setting; did you mean SKEIN_AUTH_TIMEOUT?`,
 			`SKEIN_AUTH_TIMOUT: there is no such setting; did you mean SKEIN_AUTH_TIMEOUT?`,
 			"SKEIN_CLUSTER_NATS: this version runs as one node; `cluster` is not available in it",
-			"SKEIN_DATABASE: this version keeps no state; `database` is not available in it",
+			"SKEIN_DATABASE: is not the URL of a PostgreSQL database; write postgres://user:password@host/name",
 			"SKEIN_FOO: there is no such setting; `skein config explain --json` lists the variables",
 		}},
 		{"variables with wrong values", "", Options{Env: []string{"SKEIN_AUTH_TIMEOUT=15", "SKEIN_AUTH_ANONYMOUS=yes", "SKEIN_LIMITS_DEPTH=x", "SKEIN_LIMITS_BODY=1", "SKEIN_ORIGINS=https://ok.example,nope", "SKEIN_AUTH_JWT_HMAC_SECRET=short", "SKEIN_TLS_CERT=x"}}, []string{
@@ -181,8 +186,8 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 		}},
 		{"variables that are YAML", "", Options{Env: []string{"SKEIN_NAMESPACES={room: {kind: evnt, foo: 1}}", "SKEIN_API_KEYS=[{name: x}", "SKEIN_TRUSTED_PROXIES=[a, 5]"}}, []string{
 			`SKEIN_API_KEYS:1:1: not YAML: sequence end token ']' not found`,
-			"SKEIN_NAMESPACES:1:15: namespaces.room.kind: \"evnt\" is not one of event; did you mean `event`?",
-			"SKEIN_NAMESPACES:1:21: namespaces.room: unknown key `foo`; the keys here are kind, subscribe, publish, presence, presence_to",
+			"SKEIN_NAMESPACES:1:15: namespaces.room.kind: \"evnt\" is not one of event, log; did you mean `event`?",
+			"SKEIN_NAMESPACES:1:21: namespaces.room: unknown key `foo`; the keys here are kind, subscribe, publish, presence, presence_to, history, keep",
 			`SKEIN_TRUSTED_PROXIES:1:2: trusted_proxies[0]: "a" is not a network; write it as 10.0.0.0/8`,
 			`SKEIN_TRUSTED_PROXIES:1:5: trusted_proxies[1]: expected text, found the number 5; put it in quotes`,
 		}},
@@ -190,9 +195,9 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			`--listen: "8000" is not an address; write host:port`,
 			"--log-level: \"inof\" is not one of debug, info, warn, error; did you mean `info`?",
 		}},
-		{"all layers at once, weakest first", "foo: 1\n", Options{Env: []string{"SKEIN_BAR=1"}, Flags: []Flag{{"log.level", "--log-level", "loud"}}}, []string{
-			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos",
-			"SKEIN_BAR: there is no such setting; `skein config explain --json` lists the variables",
+		{"all layers at once, weakest first", "foo: 1\n", Options{Env: []string{"SKEIN_QUUX=1"}, Flags: []Flag{{"log.level", "--log-level", "loud"}}}, []string{
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos",
+			"SKEIN_QUUX: there is no such setting; `skein config explain --json` lists the variables",
 			`--log-level: "loud" is not one of debug, info, warn, error`,
 		}},
 		{"a file that is not there", "", Options{File: "/nonexistent/skein.yaml"}, []string{

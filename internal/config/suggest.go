@@ -56,25 +56,22 @@ func distance(a, b string) int {
 // planned are keys of the design that this version does not have, with the
 // reason. A table's sections are "*".
 func planned(path string) string {
-	const noState, oneNode, noHooks = "this version keeps no state", "this version runs as one node", "this version calls no hooks"
+	const noDocuments, oneNode, noHooks = "this version has no documents", "this version runs as one node", "this version calls no hooks"
 	return map[string]string{
-		"data": noState, "database": noState, "durability": noState,
-		"namespaces.*.patch": noState, "namespaces.*.history": noState, "namespaces.*.keep": noState,
-		"cluster": oneNode, "hooks": noHooks,
+		"namespaces.*.patch": noDocuments, "cluster": oneNode, "hooks": noHooks,
 	}[path]
 }
 
 // plannedValue is planned for a value.
 func plannedValue(path, value string) string {
-	const noState = "this version keeps no state"
 	switch path {
 	case "namespaces.*.kind":
-		if value == "log" || value == "doc" {
-			return noState
+		if value == "doc" {
+			return "this version has no documents"
 		}
-	case "namespaces.*.subscribe", "namespaces.*.publish", "namespaces.*.presence_to":
+	case "namespaces.*.subscribe", "namespaces.*.publish", "namespaces.*.presence_to", "namespaces.*.history":
 		if value == "member" {
-			return noState
+			return "this version has no members"
 		}
 	}
 	return ""

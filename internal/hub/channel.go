@@ -49,6 +49,7 @@ type Sub struct {
 	presence atomic.Bool // wants join and leave
 	drops    atomic.Uint32
 	byServer atomic.Bool // made by the server, so the client's rights do not matter
+	cursor   *cursor     // not nil: the channel is a log
 	skip     bool        // left out of the pass that runs; the shard's worker alone uses it
 	data     []byte      // presence data, raw JSON; guarded by conn.mu
 }
@@ -85,6 +86,10 @@ type SubOptions struct {
 	// any message of the channel. When the subscription was there already, only a
 	// client is told, because it asked.
 	Reply func() []byte
+	// Log says where a subscription to a log channel begins; nil for other channels.
+	// On a subscription that is there already it begins anew.
+	Log  *Start
+	More [][]byte // frames that follow the reply
 }
 
 func (o SubOptions) frame() []byte {
@@ -114,6 +119,9 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	c.binding.Lock()
 	defer c.binding.Unlock()
 	s := &Sub{conn: c, ch: ch}
+	if opt.Log != nil {
+		s.cursor = &cursor{next: opt.Log.Next, echo: opt.Log.Echo, stage: stageBehind}
+	}
 	old, err := h.enlist(c, s, opt)
 	if err != nil || old != nil {
 		h.release(ch)
@@ -124,19 +132,32 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 		if opt.ByServer {
 			old.byServer.Store(true)
 		}
-		if frame := opt.frame(); frame != nil && !opt.ByServer {
+		if opt.ByServer {
+			return false, nil
+		}
+		frame := opt.frame()
+		switch {
+		case opt.Log != nil && old.cursor != nil:
+			old.restart(*opt.Log, c.wire(frame, opt.More))
+		case frame != nil:
 			c.SendFrame(frame, nil)
 		}
 		return false, nil
+	}
+	if s.cursor != nil {
+		h.metrics.Behind.Add(1)
 	}
 	ch.parts[c.shard.index].add(s)
 	ch.subs.Add(1)
 	s.watch(opt.Presence)
 	if frame := opt.frame(); frame != nil {
-		c.SendFrame(frame, func() { s.live.Store(true) })
+		c.out.SendControl(c.wire(frame, opt.More), func() { s.live.Store(true) })
 	}
 	s.live.Store(true)
 	s.announce(true)
+	if s.cursor != nil {
+		h.cfg.Joined(s)
+	}
 	return true, nil
 }
 
@@ -223,6 +244,7 @@ func (s *Sub) end() bool {
 	}
 	ch.parts[s.conn.shard.index].remove(s)
 	ch.subs.Add(-1)
+	s.endCursor()
 	s.watch(false)
 	s.announce(false)
 	s.conn.hub.release(ch)

@@ -143,6 +143,20 @@ func (c *Conn) Encode(frame []byte) []byte {
 	return c.hub.Encode(int(c.encoding), frame)
 }
 
+// AppendEncoded appends a frame in the encoding of the connection's transport.
+func (c *Conn) AppendEncoded(dst, frame []byte) []byte {
+	return c.hub.cfg.Encodings[c.encoding].Append(dst, frame)
+}
+
+// wire encodes several frames, to leave in one write.
+func (c *Conn) wire(first []byte, more [][]byte) []byte {
+	b := c.Encode(first)
+	for _, frame := range more {
+		b = c.AppendEncoded(b, frame)
+	}
+	return b
+}
+
 // Channels gives the names of the channels it is subscribed to.
 func (c *Conn) Channels() []string {
 	c.mu.Lock()

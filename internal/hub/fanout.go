@@ -27,7 +27,20 @@ type pend struct {
 	except       []*Conn
 	watchersOnly bool // only subscribers that asked for join and leave
 	boundOnly    bool // only connections with a user
+
+	kind   pendKind
+	seq    uint64 // of a log channel's message
+	author *Conn  // whose message it is
 }
+
+// pendKind says how a frame is handed over.
+type pendKind uint8
+
+const (
+	pendEvent pendKind = iota // newest wins when a queue is full
+	pendLog                   // by seq; whoever is too slow catches up
+	pendMust                  // to all who have its message
+)
 
 // shard is a share of the connections and the worker that writes to them.
 type shard struct {
@@ -229,6 +242,7 @@ func (s *shard) admitLocked() {
 type target struct {
 	out      Outlet
 	sub      link.Subscriber
+	log      *Sub  // not nil: it reads a log channel
 	except   *Conn // not nil: leave out the frames that except it
 	encoding uint8
 	watcher  bool
@@ -243,6 +257,8 @@ type worker struct {
 	skipped []*bool
 	built   [maxClasses][]link.Buf
 	have    [maxClasses]bool
+
+	delivered int64 // messages of the pass that runs
 }
 
 // A class is a set of receivers that get the same bytes: encoding, watcher, bound.
@@ -253,50 +269,97 @@ const (
 
 // pass hands batch to every receiver of p and tells for how many deliveries it
 // was counted.
-func (w *worker) pass(p *part, batch []pend) int {
+func (w *worker) pass(p *part, batch []pend) (counted int) {
 	w.hub.metrics.Passes.Add(1)
-	if p.ch != nil && len(batch) > 0 {
-		w.markSubs(p, batch)
-	} else {
-		w.markConns(batch)
+	w.delivered = 0
+	for len(batch) > 0 {
+		n := runLength(batch)
+		run := batch[:n]
+		batch = batch[n:]
+		if p.ch != nil {
+			w.markSubs(p, run)
+		} else {
+			w.markConns(run)
+		}
+		total := 0
+		switch run[0].kind {
+		case pendLog:
+			total = w.logPass(p, run)
+		case pendMust:
+			total = w.mustPass(p, run)
+		default:
+			total = w.eventPass(p, run)
+		}
+		counted += total * n
+		w.reset()
 	}
-	mixed := slices.ContainsFunc(batch, func(f pend) bool { return f.watchersOnly || f.boundOnly })
+	w.hub.metrics.Deliveries.Add(w.delivered)
+	return counted
+}
+
+// runLength is how many frames of batch, from the first on, are handed over
+// alike: of one kind, and of a log without a hole.
+func runLength(batch []pend) int {
+	for i := 1; i < len(batch); i++ {
+		if batch[i].kind != batch[0].kind || batch[0].kind == pendLog && batch[i].seq != batch[i-1].seq+1 {
+			return i
+		}
+	}
+	return len(batch)
+}
+
+// each calls fn for every receiver of p and tells how many there were.
+func (w *worker) each(p *part, fn func(t *target)) int {
 	total := p.open()
-	delivered := int64(0)
 	for start := 0; start < total; start += chunk {
 		n := p.read(&w.targets, start, min(total, start+chunk))
 		for i := range w.targets[:n] {
-			t := &w.targets[i]
-			var bufs []link.Buf
-			if t.except != nil {
-				bufs = w.build(nil, batch, t, t.except)
-			} else {
-				class := int(t.encoding) * 4
-				if mixed {
-					if t.watcher {
-						class++
-					}
-					if t.bound {
-						class += 2
-					}
-				}
-				if !w.have[class] {
-					w.have[class] = true
-					w.built[class] = w.build(w.built[class][:0], batch, t, nil)
-				}
-				bufs = w.built[class]
-			}
-			if len(bufs) > 0 {
-				t.out.Send(bufs, t.sub)
-				for k := range bufs {
-					delivered += int64(bufs[k].N)
-				}
-			}
+			fn(&w.targets[i])
 		}
 		clear(w.targets[:n])
 	}
 	p.close()
-	w.hub.metrics.Deliveries.Add(delivered)
+	return total
+}
+
+func (w *worker) eventPass(p *part, batch []pend) int {
+	mixed := slices.ContainsFunc(batch, func(f pend) bool { return f.watchersOnly || f.boundOnly })
+	return w.each(p, func(t *target) {
+		var bufs []link.Buf
+		if t.except != nil {
+			bufs = w.build(nil, batch, t, t.except)
+		} else {
+			class := int(t.encoding) * 4
+			if mixed {
+				if t.watcher {
+					class++
+				}
+				if t.bound {
+					class += 2
+				}
+			}
+			bufs = w.shared(class, batch, t)
+		}
+		if len(bufs) > 0 {
+			t.out.Send(bufs, t.sub)
+			for k := range bufs {
+				w.delivered += int64(bufs[k].N)
+			}
+		}
+	})
+}
+
+// shared gives what all receivers of t's class get, made once in a pass.
+func (w *worker) shared(class int, batch []pend, t *target) []link.Buf {
+	if !w.have[class] {
+		w.have[class] = true
+		w.built[class] = w.build(w.built[class][:0], batch, t, nil)
+	}
+	return w.built[class]
+}
+
+// reset forgets what belonged to one run of a pass.
+func (w *worker) reset() {
 	for i, skip := range w.skipped {
 		*skip = false
 		w.skipped[i] = nil
@@ -308,21 +371,27 @@ func (w *worker) pass(p *part, batch []pend) int {
 			clear(w.built[i])
 		}
 	}
-	return total * len(batch)
 }
 
 // markSubs marks the subscriptions that are left out of some frame of the batch.
 func (w *worker) markSubs(p *part, batch []pend) {
 	for i := range batch {
 		for _, c := range batch[i].except {
-			if c.shard != w.shard {
-				continue
-			}
-			if s := c.subTo(p.ch); s != nil && !s.skip {
-				s.skip = true
-				w.skipped = append(w.skipped, &s.skip)
-			}
+			w.markSub(p, c)
 		}
+		if c := batch[i].author; c != nil {
+			w.markSub(p, c)
+		}
+	}
+}
+
+func (w *worker) markSub(p *part, c *Conn) {
+	if c.shard != w.shard {
+		return
+	}
+	if s := c.subTo(p.ch); s != nil && !s.skip {
+		s.skip = true
+		w.skipped = append(w.skipped, &s.skip)
 	}
 }
 
@@ -412,6 +481,9 @@ func (p *part) read(targets *[chunk]target, from, to int) (n int) {
 		t := &targets[n]
 		t.out, t.sub, t.encoding = s.conn.out, s, s.conn.encoding
 		t.watcher = s.presence.Load()
+		if s.cursor != nil {
+			t.log = s
+		}
 		if s.skip {
 			t.except = s.conn
 		}

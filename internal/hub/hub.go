@@ -14,8 +14,10 @@ package hub
 
 import (
 	"hash/maphash"
+	"maps"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +35,10 @@ type Outlet interface {
 	// SendControl hands over frames that must not be dropped, then runs then before
 	// anything else is sent. False: the connection has ended.
 	SendControl(wire []byte, then func()) bool
+	// Offer hands over messages that are kept elsewhere, from the first on as far as
+	// they fit, and tells how many it took; Conn.Drained is called when it can take
+	// more. One that has ended, or a subscriber that is not live, takes all.
+	Offer(bufs []link.Buf, sub link.Subscriber) int
 	// SendFirst runs before and sends wire, with nothing of anybody else in between.
 	// False: the connection has ended, nothing was done.
 	SendFirst(before func(), wire []byte) bool
@@ -65,13 +71,33 @@ type Space struct {
 	Kind                           string
 	Subscribe, Publish, PresenceTo auth.Who
 	Presence                       Presence
+
+	// Of a log namespace.
+	History auth.Who
+	Count   int           // messages that a channel keeps; zero: all
+	Age     time.Duration // how long; zero: for ever
 }
+
+// IsLog tells whether its channels keep their messages in order.
+func (s *Space) IsLog() bool { return s.Kind == KindLog }
+
+// The kinds of a namespace.
+const (
+	KindEvent = "event"
+	KindLog   = "log"
+)
 
 // Config of a [Hub].
 type Config struct {
 	Encodings []Encoding    // what connections may ask for, by index; at least one
 	Shards    int           // zero: GOMAXPROCS
 	Patience  time.Duration // how long a publisher is made to wait; zero: 200 ms
+
+	// Behind is told of a subscription to a log channel that needs messages which
+	// no longer come by themselves; it feeds it until [Sub.Rejoin]. It must not block
+	// and must not call back before it has returned. Joined is told of a new one, which
+	// has had its reply. Both nil: there are no log channels.
+	Behind, Joined func(*Sub)
 }
 
 // Metrics counts what the hub has done.
@@ -81,6 +107,8 @@ type Metrics struct {
 	Passes     atomic.Int64
 	Paced      atomic.Int64 // publishers that had to wait
 	Refused    atomic.Int64 // publishers that waited in vain
+	Behind     atomic.Int64 // readers of log channels that are catching up now
+	FellBehind atomic.Int64 // times that a reader left the live path
 }
 
 const stripes = 64
@@ -161,6 +189,9 @@ func (h *Hub) SetSpaces(spaces []*Space) {
 
 // Space gives a namespace's rules, nil when it is not configured.
 func (h *Hub) Space(name string) *Space { return (*h.spaces.Load())[name] }
+
+// Spaces lists the namespaces.
+func (h *Hub) Spaces() []*Space { return slices.Collect(maps.Values(*h.spaces.Load())) }
 
 func (h *Hub) userStripe(user string) *userStripe {
 	return &h.users[maphash.String(h.seed, user)%stripes]

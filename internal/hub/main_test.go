@@ -36,6 +36,7 @@ type outlet struct {
 	slow  chan struct{} // not nil: Send waits for it
 	byes  []protocol.Close
 	n     atomic.Int64 // messages that were counted in the bufs
+	full  atomic.Bool  // takes no offer
 }
 
 func (o *outlet) Send(bufs []link.Buf, sub link.Subscriber) {
@@ -62,6 +63,14 @@ func (o *outlet) SendFirst(before func(), wire []byte) bool {
 	before()
 	o.keepLocked(wire)
 	return true
+}
+
+func (o *outlet) Offer(bufs []link.Buf, sub link.Subscriber) int {
+	if o.full.Load() {
+		return 0
+	}
+	o.Send(bufs, sub)
+	return len(bufs)
 }
 
 func (o *outlet) SendControl(wire []byte, then func()) bool {
@@ -199,11 +208,12 @@ func (w *world) publish(channel, frame string, except ...*hub.Conn) hub.Reach {
 // blackHole is a transport that is done with everything at once.
 type blackHole struct{}
 
-func (blackHole) Send([]link.Buf, link.Subscriber)     {}
-func (blackHole) SendControl([]byte, func()) bool      { return true }
-func (blackHole) SendFirst(func(), []byte) bool        { return true }
-func (blackHole) Close(protocol.Close, string, []byte) {}
-func (blackHole) Queued() int                          { return 0 }
-func (blackHole) Written() int64                       { return 0 }
-func (blackHole) Transport() string                    { return "test" }
-func (blackHole) Remote() netip.AddrPort               { return netip.AddrPort{} }
+func (blackHole) Send([]link.Buf, link.Subscriber)          {}
+func (blackHole) SendControl([]byte, func()) bool           { return true }
+func (blackHole) SendFirst(func(), []byte) bool             { return true }
+func (blackHole) Offer(b []link.Buf, _ link.Subscriber) int { return len(b) }
+func (blackHole) Close(protocol.Close, string, []byte)      {}
+func (blackHole) Queued() int                               { return 0 }
+func (blackHole) Written() int64                            { return 0 }
+func (blackHole) Transport() string                         { return "test" }
+func (blackHole) Remote() netip.AddrPort                    { return netip.AddrPort{} }

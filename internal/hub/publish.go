@@ -25,10 +25,24 @@ func (h *Hub) Publish(ctx context.Context, channel string, frame []byte, except 
 	if err := h.await(ctx, func(i int) *part { return &ch.parts[i] }); err != nil {
 		return Reach{}, err
 	}
-	connections, users := ch.Counts()
-	r := Reach{connections, users}
+	r := h.reach(ch, except)
 	h.enqueue(ch, pend{frame: frame, except: except})
 	h.metrics.Published.Add(1)
+	return r, nil
+}
+
+// Reach tells how far a message in a channel gets that is not for those in except.
+func (h *Hub) Reach(channel string, except []*Conn) Reach {
+	ch := h.Channel(channel)
+	if ch == nil {
+		return Reach{}
+	}
+	return h.reach(ch, except)
+}
+
+func (h *Hub) reach(ch *Channel, except []*Conn) Reach {
+	connections, users := ch.Counts()
+	r := Reach{connections, users}
 	var left map[string]bool // users who are left out by at least one connection
 	for _, c := range except {
 		if c.subTo(ch) == nil {
@@ -48,7 +62,7 @@ func (h *Hub) Publish(ctx context.Context, channel string, frame []byte, except 
 		}
 	}
 	r.Connections, r.Users = max(0, r.Connections), max(0, r.Users)
-	return r, nil
+	return r
 }
 
 // reaches tells whether a user has a subscribed connection outside except.

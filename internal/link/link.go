@@ -37,7 +37,8 @@ import (
 type Handler interface {
 	// Receive handles one data message. payload is the handler's to keep.
 	Receive(op ws.Opcode, payload []byte)
-	// Drained says that the queue has emptied after messages had been dropped.
+	// Drained says that the queue has emptied after messages had been dropped, or
+	// an offer had not been taken whole.
 	Drained()
 	// Closed is the last call: the connection is gone, for this reason.
 	Closed(reason protocol.Close, message string)
@@ -64,6 +65,9 @@ type item struct {
 	b   []byte
 	sub Subscriber // nil: must not be dropped
 	n   uint32
+	// kept says that the subscriber can read it again from elsewhere, so the queue
+	// took it only because it fitted; it is not dropped either.
+	kept bool
 }
 
 // inbound is something that happened on the reading side, kept in order.
@@ -126,7 +130,7 @@ type Conn struct {
 	armed    bool // the driver was told to say when it can write
 	last     bool // nothing follows what is in out: the stream can be ended behind it
 	answered bool // and the peer has sent its close frame: so can the connection
-	lost     bool // something was dropped since the queue was last empty
+	lost     bool // something was dropped or not taken since the queue was last empty
 	reported bool // Closed has been called
 
 	fd   int32 // epoll driver: the descriptor

@@ -23,6 +23,29 @@ func (c *Conn) Send(bufs []Buf, sub Subscriber) {
 	}
 }
 
+// Offer writes or queues bufs that may not be dropped, as long as they fit, and
+// tells how many it took, from the first on. Half of the queue is for them, so
+// that replies still find room; an empty queue takes one of any size. When it
+// takes fewer than all, the handler is told by Drained once the queue is empty.
+// A connection that has ended, or a subscriber that is not live, takes
+// everything and sends nothing.
+func (c *Conn) Offer(bufs []Buf, sub Subscriber) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range bufs {
+		if c.state != stateOpen || !sub.Live() {
+			return len(bufs)
+		}
+		b := bufs[i].B
+		if len(c.out) > 0 && c.queued+len(b) > c.queueBound()/2 {
+			c.lost = true
+			return i
+		}
+		c.enqueueLocked(item{b: b, sub: sub, n: bufs[i].N, kept: true})
+	}
+	return len(bufs)
+}
+
 // SendControl writes or queues frames that must not be dropped: replies, pings.
 // A peer that lets more of them wait than its queue holds is closed as too
 // slow. then, when not nil, runs before anything else can be sent; it must not
@@ -55,8 +78,14 @@ func (c *Conn) SendFirst(before func(), b []byte) bool {
 	return true
 }
 
-// sendLocked is the one place where bytes leave or start to wait.
+// sendLocked sends bytes that may be dropped when sub is not nil.
 func (c *Conn) sendLocked(b []byte, sub Subscriber, n uint32) {
+	c.enqueueLocked(item{b: b, sub: sub, n: n})
+}
+
+// enqueueLocked is the one place where bytes leave or start to wait.
+func (c *Conn) enqueueLocked(it item) {
+	b := it.b
 	if c.state == stateClosed || len(b) == 0 {
 		return
 	}
@@ -76,7 +105,7 @@ func (c *Conn) sendLocked(b []byte, sub Subscriber, n uint32) {
 		c.done = k
 		c.progress = c.srv.Now()
 	}
-	c.out = append(c.out, item{b: b, sub: sub, n: n})
+	c.out = append(c.out, it)
 	c.queued += len(b) - done
 	if c.queued > c.queueBound() {
 		c.shedLocked()
@@ -113,7 +142,7 @@ func (c *Conn) shedLocked() {
 	last := len(c.out) - 1
 	for r := keep; r <= last; r++ {
 		it := c.out[r]
-		if it.sub != nil && r < last && c.queued > c.queueBound() {
+		if it.sub != nil && !it.kept && r < last && c.queued > c.queueBound() {
 			c.queued -= len(it.b)
 			c.lost = true
 			c.srv.metrics.Dropped.Add(int64(it.n))

@@ -40,6 +40,7 @@ type conn struct {
 	told   int64
 	pub    *publisher
 	echo   *echo
+	follow *follow // nil: the channel is none that is kept
 
 	mu  sync.Mutex // guards all below
 	fd  int        // -1: nc carries it, or it is closed
@@ -259,12 +260,7 @@ func (c *conn) Message(_ ws.Opcode, frame []byte) error {
 	case "msg":
 		c.message(frame)
 	case "ok":
-		if c.phase == joining {
-			c.phase = open
-			c.settle(nil)
-		} else if c.pub != nil {
-			c.pub.answered(c.lane.now, 1, 0, "")
-		}
+		c.agreed(frame)
 	case "pong":
 		if c.echo != nil {
 			c.echo.back(c)
@@ -277,8 +273,26 @@ func (c *conn) Message(_ ws.Opcode, frame []byte) error {
 		c.lane.told.Add(n)
 	case "error", "bye":
 		c.refused(frame)
+	case "gap":
+		c.lane.errors.Add(1)
+		c.trouble(string(frame))
 	}
 	return nil
+}
+
+// agreed handles an ok.
+func (c *conn) agreed(frame []byte) {
+	switch {
+	case c.phase == joining:
+		c.phase = open
+		c.followed(frame)
+		c.settle(nil)
+	case c.pub != nil:
+		c.pub.answered(c.lane.now, 1, 0, "")
+	case c.follow != nil:
+		c.followed(frame)
+		c.lane.agreed.Add(1)
+	}
 }
 
 func (c *conn) welcomed() {
@@ -297,19 +311,25 @@ func (c *conn) welcomed() {
 }
 
 func (c *conn) message(frame []byte) {
+	if c.follow != nil && c.follow.take(uint64(numberOf(frame, seqLead))) {
+		c.caughtUp()
+	}
 	m, at := findMark(frame, c.hint)
-	if at < 0 || int(m.publisher) >= len(c.tracks) {
+	if at < 0 {
 		return
 	}
 	c.hint = at
-	c.tracks[m.publisher].take(m.number)
 	l := c.lane
-	record(l.latency, l.now-m.sent)
-	l.delivered.Add(1)
-	l.bytes.Add(int64(len(frame)))
 	if l.sample == nil {
 		l.sample = bytes.Clone(frame)
 	}
+	if int(m.publisher) >= len(c.tracks) {
+		return
+	}
+	c.tracks[m.publisher].take(m.number)
+	record(l.latency, l.now-m.sent)
+	l.delivered.Add(1)
+	l.bytes.Add(int64(len(frame)))
 }
 
 // refused handles an error or bye frame.

@@ -21,6 +21,8 @@ type lane struct {
 	reads        atomic.Int64
 	disconnected atomic.Int64
 	errors       atomic.Int64
+	agreed       atomic.Int64 // answers to subscribers of log channels that are open already
+	caught       atomic.Int64 // subscribers that have all that they missed
 
 	mu      sync.Mutex // guards all below
 	now     int64
@@ -28,13 +30,15 @@ type lane struct {
 	opening *hdrhistogram.Histogram // microseconds
 	trouble string                  // the first thing that went wrong
 	sample  []byte                  // the latest frame with a mark
+
+	recovery *hdrhistogram.Histogram // microseconds from sub until nothing was missing
 }
 
 // The histograms keep 1 µs to 2 minutes with three digits.
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 120e6, 3) }
 
 func newLane(s *Swarm) *lane {
-	return &lane{swarm: s, latency: newHistogram(), opening: newHistogram()}
+	return &lane{swarm: s, latency: newHistogram(), opening: newHistogram(), recovery: newHistogram()}
 }
 
 // opened counts how long a connection took to become ready.

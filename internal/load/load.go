@@ -36,6 +36,7 @@ type Config struct {
 	Lanes    int           // goroutines that read; zero: 1
 	Dials    int           // connections that are being opened at a time; zero: 64
 	Patience time.Duration // for one connection to become ready; zero: 30 s
+	Source   int           // addresses of 127.0.0.0/8 that others have left from lately
 }
 
 // perSource is how many connections leave from one address. A source address has
@@ -53,14 +54,22 @@ type Opening struct {
 	Together   bool   // sub leaves in one write with connect, before the welcome
 	Publishers int    // that publish to it: how many tracks to keep
 
-	at   int // the channel's number
-	pub  *publisher
-	echo *echo
-	http bool
+	at    int    // the channel's number
+	since *place // where to go on in a log channel; nil: with what comes
+	until uint64 // the message with which it has all that it missed
+	pub   *publisher
+	echo  *echo
+	http  bool
 }
 
 // sub is the frame that subscribes.
-func (o *Opening) sub() string { return `{"type":"sub","id":1,"channel":"` + o.Channel + `"}` }
+func (o *Opening) sub() string {
+	b := append(append(make([]byte, 0, 128), `{"type":"sub","id":1,"channel":"`...), o.Channel...)
+	if b = append(b, '"'); o.since != nil {
+		b = o.since.appendSince(b)
+	}
+	return string(append(b, '}'))
+}
 
 // Swarm is many connections to one server.
 type Swarm struct {
@@ -187,6 +196,9 @@ func (s *Swarm) dial(ctx context.Context, o Opening) (*conn, error) {
 	index := len(s.conns)
 	c := &conn{swarm: s, lane: s.lanes[index%len(s.lanes)], opening: o, ready: make(chan error, 1), pub: o.pub, echo: o.echo, fd: -1, hint: -1}
 	c.tracks = make([]track, o.Publishers)
+	if o.since != nil {
+		c.follow = &follow{place: *o.since, until: o.until, asked: s.now()}
+	}
 	s.conns = append(s.conns, c)
 	s.mu.Unlock()
 	if o.pub != nil {
@@ -220,7 +232,7 @@ func (s *Swarm) dial(ctx context.Context, o Opening) (*conn, error) {
 // connect opens a TCP or TLS connection.
 func (s *Swarm) connect(ctx context.Context, index int) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1}
-	if source := index / perSource; source > 0 && isLoopback(s.host) {
+	if source := s.cfg.Source + index/perSource; source > 0 && isLoopback(s.host) {
 		d.LocalAddr, d.Control = &net.TCPAddr{IP: net.IPv4(127, 0, byte(source>>8), byte(source+1))}, portLater
 	}
 	if s.secure {

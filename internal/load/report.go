@@ -29,6 +29,7 @@ type Report struct {
 	Lost        int64 `json:"lost"`                  // neither arrived nor told
 	Duplicated  int64 `json:"duplicated"`            // arrived again
 	OutOfOrder  int64 `json:"out_of_order"`          // arrived after a later one
+	Misplaced   int64 `json:"misplaced,omitempty"`   // log channels: seqs that a subscriber was not given, or given again
 	Disconnects int64 `json:"disconnects,omitempty"` // connections that ended by themselves
 	Stalls      int64 `json:"stalls,omitempty"`      // times that nothing arrived for so long that the run went on without
 
@@ -39,6 +40,7 @@ type Report struct {
 
 	Latency   Latency  `json:"latency"`                   // from sending to arrival; of connections: until ready
 	Answer    *Latency `json:"answer,omitempty"`          // from publishing to its ok
+	Live      *Latency `json:"live,omitempty"`            // of a storm: of what flowed meanwhile
 	Generator float64  `json:"generator_share,omitempty"` // of a core that the generator used; 0: unknown
 	Server    *Use     `json:"server,omitempty"`          // nil: not a process of this machine
 	Trouble   string   `json:"trouble,omitempty"`         // the first thing that went wrong, as the server said it
@@ -69,6 +71,7 @@ type Use struct {
 	PerDelivery   float64 `json:"cpu_us_per_delivery,omitempty"`
 	PerPublish    float64 `json:"cpu_us_per_publish,omitempty"`
 	PerConnection float64 `json:"cpu_us_per_connection,omitempty"`
+	Besides       float64 `json:"cpu_us_besides,omitempty"` // of a storm, for each connection: for what flowed besides, not in PerConnection
 	PerEcho       float64 `json:"cpu_us_per_echo,omitempty"`
 	RSSBefore     int64   `json:"rss_before"` // bytes, before the first connection
 	RSS           int64   `json:"rss"`        // bytes, at the end

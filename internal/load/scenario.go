@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Options of a scenario. The zero value of a field means what it says there.
@@ -181,12 +183,9 @@ func (r *run) subscribe(ctx context.Context, channels bool, publishers int) erro
 
 // lanes adds up what the lanes counted.
 func (r *run) lanes() (latency, opening Latency) {
-	all, dials := newHistogram(), newHistogram()
 	var bytes, delivered int64
 	for _, l := range r.swarm.lanes {
 		l.mu.Lock()
-		all.Merge(l.latency)
-		dials.Merge(l.opening)
 		r.report.Disconnects += l.disconnected.Load()
 		r.report.Told += l.told.Load()
 		bytes += l.bytes.Load()
@@ -202,7 +201,18 @@ func (r *run) lanes() (latency, opening Latency) {
 	if delivered > 0 {
 		r.report.FrameBytes = float64(bytes) / float64(delivered)
 	}
-	return latencyOf(all), latencyOf(dials)
+	return r.merged(func(l *lane) *hdrhistogram.Histogram { return l.latency }), r.merged(func(l *lane) *hdrhistogram.Histogram { return l.opening })
+}
+
+// merged gives one of the histograms over all lanes.
+func (r *run) merged(of func(*lane) *hdrhistogram.Histogram) Latency {
+	all := newHistogram()
+	for _, l := range r.swarm.lanes {
+		l.mu.Lock()
+		all.Merge(of(l))
+		l.mu.Unlock()
+	}
+	return latencyOf(all)
 }
 
 // Connections opens connections that subscribe to a channel each, and keeps
@@ -257,12 +267,30 @@ func Publish(ctx context.Context, o Options) (*Report, error) {
 }
 
 func publishing(ctx context.Context, o Options, scenario string) (*Report, error) {
-	r, err := start(o, scenario)
+	f, err := flowing(ctx, o, scenario)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = r.swarm.Close() }()
-	if err := r.subscribe(ctx, true, o.Publishers); err != nil {
+	defer f.close()
+	if err := errors.Join(f.interval(ctx, f.pump), f.halt(ctx)); err != nil {
+		return nil, err
+	}
+	f.account(f.pump)
+	return &f.report, nil
+}
+
+// flow is a run whose publishers publish.
+type flow struct {
+	*run
+	pump   *pump
+	stop   context.CancelFunc
+	pumped chan struct{}
+}
+
+// flowing opens the connections and begins to publish.
+func flowing(ctx context.Context, o Options, scenario string) (*flow, error) {
+	r, err := start(o, scenario)
+	if err != nil {
 		return nil, err
 	}
 	p := &pump{swarm: r.swarm, rate: o.Rate, each: o.InFlight, window: int64(o.Window), receivers: int64(o.Connections / o.Channels)}
@@ -272,18 +300,28 @@ func publishing(ctx context.Context, o Options, scenario string) (*Report, error
 	for i := range o.Channels {
 		p.channels = append(p.channels, o.channel(i))
 	}
-	if err := r.publishers(ctx, p); err != nil {
+	if err = r.subscribe(ctx, true, o.Publishers); err == nil {
+		err = r.publishers(ctx, p)
+	}
+	if err != nil {
+		_ = r.swarm.Close()
 		return nil, err
 	}
+	f := &flow{run: r, pump: p, pumped: make(chan struct{})}
 	pumping, stop := context.WithCancel(ctx)
-	defer stop()
-	pumped := make(chan struct{})
-	go func() { defer close(pumped); p.run(pumping) }()
-	if err := errors.Join(r.interval(ctx, p), r.halt(ctx, stop, pumped, p)); err != nil {
-		return nil, err
-	}
-	r.account(p)
-	return &r.report, nil
+	f.stop = stop
+	go func() { defer close(f.pumped); p.run(pumping) }()
+	return f, nil
+}
+
+// halt stops publishing and waits for what is on its way.
+func (f *flow) halt(ctx context.Context) error { return f.run.halt(ctx, f.stop, f.pumped, f.pump) }
+
+// close ends it at once.
+func (f *flow) close() {
+	f.stop()
+	<-f.pumped
+	_ = f.swarm.Close()
 }
 
 // publishers opens the publishers' connections.
@@ -305,11 +343,7 @@ func (r *run) interval(ctx context.Context, p *pump) error {
 	if err := r.wait(ctx, "warming up", r.o.Warmup); err != nil {
 		return err
 	}
-	for _, l := range r.swarm.lanes {
-		l.mu.Lock()
-		l.latency.Reset()
-		l.mu.Unlock()
-	}
+	r.forget()
 	for _, pub := range p.pubs {
 		pub.mu.Lock()
 		pub.answers.Reset()
@@ -332,6 +366,15 @@ func (r *run) interval(ctx context.Context, p *pump) error {
 		u.PerDelivery = u.per(delivered)
 	}
 	return nil
+}
+
+// forget begins the latencies anew.
+func (r *run) forget() {
+	for _, l := range r.swarm.lanes {
+		l.mu.Lock()
+		l.latency.Reset()
+		l.mu.Unlock()
+	}
 }
 
 func (p *pump) accepted() (n int64) {
@@ -414,6 +457,9 @@ func (r *run) account(p *pump) {
 			rep.Duplicated += int64(t.duplicates)
 			rep.OutOfOrder += int64(t.disorders)
 			rep.Lost += t.missing(p.pubs[j].numbers[c.opening.at])
+		}
+		if f := c.follow; f != nil {
+			rep.Misplaced += int64(f.missing + f.doubled)
 		}
 		c.lane.mu.Unlock()
 	}

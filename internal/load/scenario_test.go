@@ -23,6 +23,7 @@ const secret = "0123456789abcdef0123456789abcdef"
 func server(t *testing.T, change func(*skein.Config)) string {
 	t.Helper()
 	cfg := skein.Config{Listen: "127.0.0.1:0", Auth: skein.Auth{JWT: skein.JWT{HMACSecret: secret}}}.WithDev()
+	cfg.Data = t.TempDir()
 	cfg.Limits.FramesPerSecond = -1
 	cfg.Drain.Timeout = skein.Duration(time.Second)
 	if change != nil {
@@ -192,5 +193,41 @@ func TestSubLeavesTogetherWithConnect(t *testing.T) {
 	}
 	if got := s.Len(); got != len(open) {
 		t.Errorf("%d connections are open, want %d", got, len(open))
+	}
+}
+
+func TestEverybodyWhoComesBackCatchesUp(t *testing.T) {
+	self := &load.Process{PID: os.Getpid()}
+	url := server(t, func(cfg *skein.Config) {
+		cfg.Namespaces = map[string]skein.Namespace{"log": {Kind: "log", Subscribe: "anyone", Publish: "anyone"}}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	away := load.Options{URL: url, Prefix: "log:away-", Connections: 40, Channels: 4, Publishers: 8, Process: self}
+	live := load.Options{URL: url, Prefix: "log:live-", Connections: 6, Channels: 2, Publishers: 2, InFlight: 4, Rate: 100}
+	const missed = 30
+	s, err := load.NewStorm(ctx, away, live, missed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, back := range []func(context.Context) (*load.Report, error){s.Back, s.Back, s.Anew, s.Back} {
+		if err := s.Away(ctx); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		r, err := back(ctx)
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		if r.Expected != 40*missed || r.Lost != 0 || r.Duplicated != 0 || r.Trouble != "" || r.Latency.Count != 40 {
+			t.Errorf("round %d: %+v", i, r)
+		}
+	}
+	r, err := s.End(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Accepted == 0 || r.Delivered != r.Expected || r.Lost+r.Duplicated+r.OutOfOrder+r.Misplaced+r.Refused+r.Unanswered != 0 {
+		t.Errorf("what flows: %+v", r)
 	}
 }

@@ -38,6 +38,23 @@ func (s *Set) Gauge(name, help string, labels Labels, read func() int64) {
 	}, func() float64 { return float64(read()) }))
 }
 
+// Histogram makes a distribution and gives what adds to it.
+func (s *Set) Histogram(name, help string, labels Labels, buckets []float64) func(float64) {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "skein", Name: name, Help: help, ConstLabels: prometheus.Labels(labels), Buckets: buckets,
+	})
+	s.registry.MustRegister(h)
+	return h.Observe
+}
+
+// Times are buckets for what takes between 50 µs and ten seconds, in seconds.
+func Times() []float64 {
+	return []float64{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10}
+}
+
+// Sizes are buckets for numbers of things, by powers of two up to 1,024.
+func Sizes() []float64 { return prometheus.ExponentialBuckets(1, 2, 11) }
+
 // Handler serves the metrics in the formats of Prometheus.
 func (s *Set) Handler() http.Handler {
 	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})

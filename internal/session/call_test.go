@@ -162,7 +162,7 @@ func TestOKFrame(t *testing.T) {
 	if string(got) != `{"type":"ok","id":"x","a":1}` {
 		t.Errorf("got %s", got)
 	}
-	if got := string(session.Subscribed("room:\"1", "server")); got != `{"type":"subscribed","channel":"room:\"1","reason":"server"}` {
+	if got := string(session.Subscribed("room:\"1", "server", nil)); got != `{"type":"subscribed","channel":"room:\"1","reason":"server"}` {
 		t.Errorf("got %s", got)
 	}
 }

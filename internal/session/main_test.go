@@ -68,6 +68,11 @@ func (o *outlet) SendFirst(before func(), wire []byte) bool {
 	return true
 }
 
+func (o *outlet) Offer(bufs []link.Buf, sub link.Subscriber) int {
+	o.Send(bufs, sub)
+	return len(bufs)
+}
+
 func (o *outlet) SendControl(wire []byte, then func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

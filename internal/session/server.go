@@ -141,6 +141,8 @@ func Allowed(space *hub.Space, verb auth.Verb, channel string, id auth.Identity)
 		rule = space.Publish
 	case auth.Presence:
 		rule = space.PresenceTo
+	case auth.History:
+		rule = space.History
 	}
 	return auth.Allowed(rule, verb, channel, id)
 }
@@ -161,7 +163,7 @@ func (s *Session) Space(f *protocol.Frame, verb auth.Verb) (channel string, spac
 	return channel, space, nil
 }
 
-var words = map[auth.Verb]string{auth.Sub: "subscribe to", auth.Pub: "publish to", auth.Presence: "see the presence of"}
+var words = map[auth.Verb]string{auth.Sub: "subscribe to", auth.Pub: "publish to", auth.Presence: "see the presence of", auth.History: "read the history of"}
 
 // Recheck ends the subscriptions that the session has no right to any more.
 func (s *Session) Recheck() {
@@ -178,9 +180,14 @@ func (s *Session) Recheck() {
 	}
 }
 
-// Subscribed is the frame that tells a client of a subscription by the server.
-func Subscribed(channel, reason string) []byte {
-	return changed(protocol.TypeSubscribed, channel, reason)
+// Subscribed is the frame that tells a client of a subscription by the server;
+// more appends further members, nil: none.
+func Subscribed(channel, reason string, more func(b []byte) []byte) []byte {
+	b := changed(protocol.TypeSubscribed, channel, reason)
+	if more == nil {
+		return b
+	}
+	return append(more(b[:len(b)-1]), '}')
 }
 
 // Unsubscribed is the frame that tells a client that the server ended a subscription.

@@ -342,6 +342,7 @@ func (s *Session) Drained() {
 	if !s.welcomed.Load() {
 		return
 	}
+	s.Conn.Drained()
 	s.Drops(func(channel string, count uint32) {
 		b := append([]byte(nil), `{"type":"dropped","channel":`...)
 		b = protocol.AppendString(b, channel)

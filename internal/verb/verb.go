@@ -41,6 +41,16 @@ func CallerOf(ctx context.Context) Caller {
 	return c
 }
 
+type keyKey struct{}
+
+// KeyOf gives the idempotency key of the request that runs, with whose it is; ""
+// when it has none. A verb that stores things keeps it with them, so that a
+// repeat is known even when the process has started anew.
+func KeyOf(ctx context.Context) string {
+	key, _ := ctx.Value(keyKey{}).(string)
+	return key
+}
+
 // Reader is a params type that decodes itself, for verbs on a hot path. The
 // object's raw values are good only during the call.
 type Reader interface {
@@ -189,6 +199,7 @@ func (r *Registry) once(ctx context.Context, v *Verb, raw []byte, key string) ([
 		return v.run(ctx, raw, r.maxDepth())
 	}
 	scope := CallerOf(ctx).Name + "\x00" + v.Name + "\x00" + key
+	ctx = context.WithValue(ctx, keyKey{}, scope)
 	result, repeated, err := r.memo.Do(ctx, scope, raw, func() ([]byte, error) { return v.run(ctx, raw, r.maxDepth()) })
 	if err == nil && repeated {
 		result = markDuplicate(result)

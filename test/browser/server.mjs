@@ -31,10 +31,14 @@ export async function freePort() {
   return port;
 }
 
+// What servers keep is in a folder that goes with the tests.
+const data = mkdtempSync(join(tmpdir(), "skein-browser-data-"));
+process.on("exit", () => rmSync(data, { recursive: true, force: true }));
+
 // start runs the server until stop() or kill(), and returns when it answers.
 export async function start(binary, port, ...args) {
   const base = `http://127.0.0.1:${port}`;
-  const child = spawn(binary, ["serve", "--dev", "--listen", `127.0.0.1:${port}`, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(binary, ["serve", "--dev", "--listen", `127.0.0.1:${port}`, "--data", join(data, String(port)), ...args], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text) => { said += text; });
   const ended = once(child, "exit");

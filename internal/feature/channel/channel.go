@@ -3,7 +3,8 @@
 // subscribe, unsubscribe and channels.
 //
 // Messages of an event channel are handed to whoever is subscribed at that
-// moment and kept nowhere.
+// moment and kept nowhere. Those of a log channel are stored first; what happens
+// to them then is the business of internal/feed.
 package channel
 
 import (
@@ -11,6 +12,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/session"
@@ -18,17 +20,27 @@ import (
 	"github.com/skein-realtime/skein/protocol"
 )
 
-// Feature is the live channels of one server.
-type Feature struct {
-	hub           *hub.Hub
-	memo          *verb.Memo
-	subscriptions func() int // per connection
+// Config of a [Feature].
+type Config struct {
+	Hub           *hub.Hub
+	Feeds         *feed.Feeds
+	Memo          *verb.Memo
+	Subscriptions func() int // per connection
+	Message       func() int // bytes of data of a message that is stored
 }
 
-// New registers the feature's frames and verbs. subscriptions gives the limit
-// of subscriptions per connection.
-func New(h *hub.Hub, sessions *session.Server, verbs *verb.Registry, memo *verb.Memo, subscriptions func() int) *Feature {
-	f := &Feature{hub: h, memo: memo, subscriptions: subscriptions}
+// Feature is the channels of one server.
+type Feature struct {
+	hub           *hub.Hub
+	feeds         *feed.Feeds
+	memo          *verb.Memo
+	subscriptions func() int
+	limit         func() int
+}
+
+// New registers the feature's frames and verbs.
+func New(cfg Config, sessions *session.Server, verbs *verb.Registry) *Feature {
+	f := &Feature{hub: cfg.Hub, feeds: cfg.Feeds, memo: cfg.Memo, subscriptions: cfg.Subscriptions, limit: cfg.Message}
 	f.registerFrames(sessions)
 	f.registerVerbs(verbs)
 	return f

@@ -18,7 +18,7 @@ func (f *Feature) registerFrames(s *session.Server) {
 }
 
 // sub answers `sub`.
-func (f *Feature) sub(_ context.Context, s *session.Session, fr *protocol.Frame) error {
+func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
 	channel, space, err := s.Space(fr, subscribe)
 	if err != nil {
 		return err
@@ -30,25 +30,34 @@ func (f *Feature) sub(_ context.Context, s *session.Session, fr *protocol.Frame)
 	if presence && (space.Presence != hub.PresenceMembers || !session.MayPresence(space, channel, s.Identity())) {
 		return fault.New(fault.Denied, "presence: join and leave are not shown in %s", channel)
 	}
+	opt := hub.SubOptions{Presence: presence, Limit: f.subscriptions()}
+	if space.IsLog() {
+		err = f.subLog(ctx, s, fr, channel, space, opt)
+	} else {
+		err = f.subEvent(s, fr, channel, space, opt)
+	}
+	if f.hub.Space(space.Name) != space {
+		s.Recheck() // the rules were replaced between the check and the subscription
+	}
+	return err
+}
+
+func (f *Feature) subEvent(s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, opt hub.SubOptions) error {
 	for _, field := range [...]string{"since", "last"} {
 		if fr.Raw(field) != nil {
 			return fault.Field(field, "an event channel keeps nothing, so there is nothing to catch up with")
 		}
 	}
-	_, err = f.hub.Subscribe(&s.Conn, channel, space, hub.SubOptions{
-		Presence: presence,
-		Limit:    f.subscriptions(),
-		Reply: func() []byte {
-			return session.OKFrame(fr.ID, func(b []byte) []byte {
-				b = protocol.AppendString(append(b, `,"channel":`...), channel)
-				return protocol.AppendString(append(b, `,"kind":`...), space.Kind)
-			})
-		},
-	})
-	if f.hub.Space(space.Name) != space {
-		s.Recheck() // the rules were replaced between the check and the subscription
+	opt.Reply = func() []byte {
+		return session.OKFrame(fr.ID, func(b []byte) []byte { return appendChannel(b, channel, space) })
 	}
+	_, err := f.hub.Subscribe(&s.Conn, channel, space, opt)
 	return err
+}
+
+func appendChannel(b []byte, channel string, space *hub.Space) []byte {
+	b = protocol.AppendString(append(b, `,"channel":`...), channel)
+	return protocol.AppendString(append(b, `,"kind":`...), space.Kind)
 }
 
 // unsub answers `unsub`; leaving a channel twice is fine.
@@ -66,7 +75,7 @@ func (f *Feature) unsub(_ context.Context, s *session.Session, fr *protocol.Fram
 
 // pub answers `pub`.
 func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
-	channel, _, err := s.Space(fr, publish)
+	channel, space, err := s.Space(fr, publish)
 	if err != nil {
 		return err
 	}
@@ -81,6 +90,9 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 	if err != nil {
 		return err
 	}
+	if space.IsLog() {
+		return f.pubLog(ctx, s, fr, channel, space, event, key)
+	}
 	send := func() ([]byte, error) {
 		m := message(channel, event, fr.Raw("data"), s.Sender())
 		reach, err := f.hub.Publish(ctx, channel, frameOf(m), []*hub.Conn{&s.Conn})
@@ -91,7 +103,7 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 			return nil, nil
 		}
 		b := protocol.AppendString([]byte(`,"message":`), m.ID)
-		return appendReach(b, reach), nil
+		return appendReach(b, reach, false), nil
 	}
 	var fields []byte
 	if key == "" {
@@ -153,8 +165,8 @@ func eventOf(o *protocol.Object) (string, error) {
 }
 
 // appendReach appends the members that every reply to a send has.
-func appendReach(b []byte, r hub.Reach) []byte {
+func appendReach(b []byte, r hub.Reach, stored bool) []byte {
 	b = strconv.AppendInt(append(b, `,"connections":`...), int64(r.Connections), 10)
 	b = strconv.AppendInt(append(b, `,"users":`...), int64(r.Users), 10)
-	return append(b, `,"stored":false`...)
+	return strconv.AppendBool(append(b, `,"stored":`...), stored)
 }

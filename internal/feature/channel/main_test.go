@@ -69,6 +69,11 @@ func (o *outlet) SendFirst(before func(), wire []byte) bool {
 	return true
 }
 
+func (o *outlet) Offer(bufs []link.Buf, sub link.Subscriber) int {
+	o.Send(bufs, sub)
+	return len(bufs)
+}
+
 func (o *outlet) SendControl(wire []byte, then func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -126,7 +131,7 @@ func start(t *testing.T) *world {
 	w.Server = session.NewServer(session.Config{Hub: h, Clock: clock, Verifier: verifier, Settings: session.Settings{
 		AuthTimeout: time.Hour, Heartbeat: time.Second, Depth: 16, FramesPerSecond: -1, Anonymous: true, Dev: true,
 	}})
-	channel.New(h, w.Server, w.verbs, w.memo, func() int { return 5 })
+	channel.New(channel.Config{Hub: h, Memo: w.memo, Subscriptions: func() int { return 5 }}, w.Server, w.verbs)
 	t.Cleanup(func() {
 		clock.Close()
 		w.Close()

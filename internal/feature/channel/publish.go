@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"time"
 
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/verb"
 	"github.com/skein-realtime/skein/protocol"
 )
 
@@ -41,16 +44,41 @@ type Exclude struct {
 // PublishResult says how far the message got.
 type PublishResult struct {
 	ID          string `json:"id" jsonschema:"the message's id"`
+	Seq         uint64 `json:"seq,omitempty" jsonschema:"its place in the log channel that it went to"`
 	Connections int    `json:"connections" jsonschema:"connections whose queue it was handed to"`
 	Users       int    `json:"users" jsonschema:"users among them"`
 	Stored      bool   `json:"stored" jsonschema:"whether it is kept"`
+	Kept        []Kept `json:"kept,omitempty" jsonschema:"of several targets, the log channels among them"`
 	Duplicate   bool   `json:"duplicate,omitempty" jsonschema:"the key was used before; this is the first answer"`
+}
+
+// Kept is a message in one log channel: it has an id of its own in each.
+type Kept struct {
+	Channel string `json:"channel"`
+	ID      string `json:"id"`
+	Seq     uint64 `json:"seq"`
 }
 
 // AppendJSON implements verb.Appender.
 func (r PublishResult) AppendJSON(b []byte) []byte {
 	b = protocol.AppendString(append(b, `{"id":`...), r.ID)
-	return append(appendReach(b, hub.Reach{Connections: r.Connections, Users: r.Users}), '}')
+	if r.Seq > 0 {
+		b = strconv.AppendUint(append(b, `,"seq":`...), r.Seq, 10)
+	}
+	b = appendReach(b, hub.Reach{Connections: r.Connections, Users: r.Users}, r.Stored)
+	for i, k := range r.Kept {
+		b = append(b, [...]string{`,"kept":[`, `,`}[min(i, 1)]...)
+		b = protocol.AppendString(append(b, `{"channel":`...), k.Channel)
+		b = protocol.AppendString(append(b, `,"id":`...), k.ID)
+		b = append(strconv.AppendUint(append(b, `,"seq":`...), k.Seq, 10), '}')
+	}
+	if len(r.Kept) > 0 {
+		b = append(b, ']')
+	}
+	if r.Duplicate {
+		b = append(b, `,"duplicate":true`...)
+	}
+	return append(b, '}')
 }
 
 // maxTargets bounds the list of targets and of those left out.
@@ -170,15 +198,18 @@ func (t *Target) read(at string, raw []byte) error {
 // are merged, so that a connection gets the message once, by the first target
 // that reaches it.
 func (f *Feature) publishVerb(ctx context.Context, p PublishParams) (PublishResult, error) {
+	spaces := make([]*hub.Space, len(p.To))
 	for i, t := range p.To {
-		if t.Channel != "" {
-			field := "to.channel"
-			if len(p.To) > 1 {
-				field = "to[" + strconv.Itoa(i) + "].channel"
-			}
-			if _, err := f.space(field, t.Channel); err != nil {
-				return PublishResult{}, err
-			}
+		if t.Channel == "" {
+			continue
+		}
+		field := "to.channel"
+		if len(p.To) > 1 {
+			field = "to[" + strconv.Itoa(i) + "].channel"
+		}
+		var err error
+		if spaces[i], err = f.space(field, t.Channel); err != nil {
+			return PublishResult{}, err
 		}
 	}
 	event, err := protocol.Event("event", p.Event)
@@ -186,16 +217,32 @@ func (f *Feature) publishVerb(ctx context.Context, p PublishParams) (PublishResu
 		return PublishResult{}, err
 	}
 	m := message(protocol.Direct, event, p.Data, protocol.Sender{})
-	result := PublishResult{ID: m.ID}
 	except := f.excluded(p.Exclude)
-	if len(p.To) == 1 {
-		reach, err := f.sendOne(ctx, p.To[0], *m, except)
-		result.Connections, result.Users = reach.Connections, reach.Users
-		return result, err
+	if len(p.To) != 1 {
+		return f.sendMany(ctx, p.To, spaces, *m, except)
 	}
-	reach, err := f.sendMany(ctx, p.To, *m, except)
+	result := PublishResult{ID: m.ID}
+	if spaces[0] != nil && spaces[0].IsLog() {
+		return f.keepOne(ctx, p.To[0].Channel, spaces[0], m, except)
+	}
+	reach, err := f.sendOne(ctx, p.To[0], *m, except)
 	result.Connections, result.Users = reach.Connections, reach.Users
 	return result, err
+}
+
+// keepOne publishes to one log channel.
+func (f *Feature) keepOne(ctx context.Context, channel string, space *hub.Space, m *protocol.Msg, except []*hub.Conn) (PublishResult, error) {
+	m.Channel = channel
+	a, err := f.store(ctx, m, space, verb.KeyOf(ctx), except)
+	if err != nil {
+		return PublishResult{}, err
+	}
+	r := PublishResult{ID: a.ID, Seq: a.Seq, Stored: true, Duplicate: a.Duplicate}
+	if !a.Duplicate {
+		reach := f.hub.Reach(channel, except)
+		r.Connections, r.Users = reach.Connections, reach.Users
+	}
+	return r, nil
 }
 
 // excluded finds the connections that are left out.
@@ -266,50 +313,95 @@ func without(list, except []*hub.Conn) []*hub.Conn {
 	return kept
 }
 
-// sendMany sends m to several targets, once to each connection.
-func (f *Feature) sendMany(ctx context.Context, targets Targets, m protocol.Msg, except []*hub.Conn) (hub.Reach, error) {
+// sendMany sends m to several targets, once to each connection. What goes to log
+// channels is stored before anything is sent, in all of them or in none.
+func (f *Feature) sendMany(ctx context.Context, targets Targets, spaces []*hub.Space, m protocol.Msg, except []*hub.Conn) (PublishResult, error) {
 	reached := map[*hub.Conn]bool{}
 	for _, c := range except {
 		reached[c] = true
 	}
 	users := map[string]bool{}
-	var total hub.Reach
-	for _, t := range targets {
-		var conns []*hub.Conn
-		switch {
-		case t.Channel != "":
-			if ch := f.hub.Channel(t.Channel); ch != nil {
-				conns = ch.Conns()
+	result := PublishResult{ID: m.ID}
+	var kept []feed.Message
+	old := make([][]*hub.Conn, len(targets)) // who gets it by an earlier target
+	for i, t := range targets {
+		meant, others := split(f.meant(t), reached)
+		old[i] = others
+		if spaces[i] != nil && spaces[i].IsLog() {
+			own := m
+			own.Channel = t.Channel
+			if len(kept) > 0 {
+				own.ID = id.Message(time.UnixMilli(m.Time))
 			}
-		case t.All != "":
-			f.hub.EachConn(func(c *hub.Conn) bool {
-				if t.All == "connections" || c.User() != "" {
-					conns = append(conns, c)
-				}
-				return true
-			})
-		default:
-			conns = f.direct(t)
-		}
-		var fresh, old []*hub.Conn
-		for _, c := range conns {
-			if reached[c] {
-				old = append(old, c)
-			} else {
-				reached[c] = true
-				fresh = append(fresh, c)
+			a, err := f.record(&own, spaces[i], verb.KeyOf(ctx))
+			if err != nil {
+				return PublishResult{}, err
 			}
+			kept = append(kept, feed.Message{Append: a, Except: others})
 		}
-		for _, c := range fresh {
+		for _, c := range meant {
 			if user := c.User(); user != "" {
 				users[user] = true
 			}
 		}
-		if _, err := f.sendOne(ctx, t, m, old); err != nil {
-			return total, err
-		}
-		total.Connections += len(fresh)
-		total.Users = len(users)
+		result.Connections += len(meant)
 	}
-	return total, nil
+	result.Users = len(users)
+	if len(kept) > 0 {
+		stored, err := f.feeds.PublishAll(ctx, kept)
+		if err != nil {
+			return PublishResult{}, err
+		}
+		result.Stored, result.Duplicate = true, stored[0].Duplicate
+		for i, a := range stored {
+			result.Kept = append(result.Kept, Kept{Channel: kept[i].Channel, ID: a.ID, Seq: a.Seq})
+		}
+		if result.Duplicate { // the rest was sent the first time
+			result.Connections, result.Users = 0, 0
+			return result, nil
+		}
+	}
+	for i, t := range targets {
+		if spaces[i] != nil && spaces[i].IsLog() {
+			continue
+		}
+		if _, err := f.sendOne(ctx, t, m, old[i]); err != nil {
+			return result, err
+		}
+	}
+	return result, nil
+}
+
+// meant finds the connections of any target.
+func (f *Feature) meant(t Target) (conns []*hub.Conn) {
+	switch {
+	case t.Channel != "":
+		if ch := f.hub.Channel(t.Channel); ch != nil {
+			return ch.Conns()
+		}
+		return nil
+	case t.All != "":
+		f.hub.EachConn(func(c *hub.Conn) bool {
+			if t.All == "connections" || c.User() != "" {
+				conns = append(conns, c)
+			}
+			return true
+		})
+		return conns
+	}
+	return f.direct(t)
+}
+
+// split divides conns into those that are reached for the first time, which are
+// marked, and the others.
+func split(conns []*hub.Conn, reached map[*hub.Conn]bool) (fresh, others []*hub.Conn) {
+	for _, c := range conns {
+		if reached[c] {
+			others = append(others, c)
+		} else {
+			reached[c] = true
+			fresh = append(fresh, c)
+		}
+	}
+	return fresh, others
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/session"
@@ -51,7 +52,7 @@ func (f *Feature) conns(p SubscribeParams) ([]*hub.Conn, error) {
 	return []*hub.Conn{conn}, nil
 }
 
-func (f *Feature) subscribeVerb(_ context.Context, p SubscribeParams) (r SubscribeResult, err error) {
+func (f *Feature) subscribeVerb(ctx context.Context, p SubscribeParams) (r SubscribeResult, err error) {
 	space, err := f.space("channel", p.Channel)
 	if err != nil {
 		return r, err
@@ -61,11 +62,7 @@ func (f *Feature) subscribeVerb(_ context.Context, p SubscribeParams) (r Subscri
 		return r, err
 	}
 	for _, c := range conns {
-		fresh, err := f.hub.Subscribe(c, p.Channel, space, hub.SubOptions{
-			ByServer: true,
-			Limit:    f.subscriptions(),
-			Reply:    func() []byte { return session.Subscribed(p.Channel, "server") },
-		})
+		fresh, err := f.subscribeOne(ctx, c, p.Channel, space)
 		if err != nil {
 			if p.User != "" && fault.Of(err).Code == fault.NotFound {
 				continue // it left while we were at it
@@ -77,6 +74,18 @@ func (f *Feature) subscribeVerb(_ context.Context, p SubscribeParams) (r Subscri
 		}
 	}
 	return r, nil
+}
+
+// subscribeOne subscribes one connection; in a log channel, from the next message on.
+func (f *Feature) subscribeOne(ctx context.Context, c *hub.Conn, channel string, space *hub.Space) (fresh bool, err error) {
+	opt := hub.SubOptions{ByServer: true, Limit: f.subscriptions()}
+	if space.IsLog() {
+		return f.feeds.Subscribe(ctx, c, channel, space, feed.From{Echo: true}, opt, func(j feed.Joining) []byte {
+			return session.Subscribed(channel, "server", func(b []byte) []byte { return appendHead(b, j) })
+		})
+	}
+	opt.Reply = func() []byte { return session.Subscribed(channel, "server", nil) }
+	return f.hub.Subscribe(c, channel, space, opt)
 }
 
 func (f *Feature) unsubscribeVerb(_ context.Context, p SubscribeParams) (r SubscribeResult, err error) {
@@ -109,6 +118,7 @@ type ChannelItem struct {
 	Kind        string `json:"kind"`
 	Subscribers int    `json:"subscribers"`
 	Users       int    `json:"users"`
+	Head        uint64 `json:"head,omitempty" jsonschema:"seq of the newest message of a log channel"`
 }
 
 // ChannelsPage is a page of them, by name.
@@ -143,7 +153,11 @@ func (f *Feature) channelsVerb(_ context.Context, p ChannelsParams) (ChannelsPag
 			continue // it emptied meanwhile
 		}
 		connections, users := ch.Counts()
-		page.Items = append(page.Items, ChannelItem{Channel: name, Kind: ch.Space().Kind, Subscribers: connections, Users: users})
+		item := ChannelItem{Channel: name, Kind: ch.Space().Kind, Subscribers: connections, Users: users}
+		if ch.Space().IsLog() {
+			item.Head = f.feeds.Head(name)
+		}
+		page.Items = append(page.Items, item)
 	}
 	return page, nil
 }

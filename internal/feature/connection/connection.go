@@ -23,11 +23,15 @@ import (
 )
 
 // Feature is the live connections of one server.
-type Feature struct{ hub *hub.Hub }
+type Feature struct {
+	hub *hub.Hub
+	lag func(*hub.Sub) uint64
+}
 
-// New registers the feature's verbs.
-func New(h *hub.Hub, r *verb.Registry) *Feature {
-	f := &Feature{hub: h}
+// New registers the feature's verbs. lag tells how many messages a subscription
+// to a log channel lacks.
+func New(h *hub.Hub, lag func(*hub.Sub) uint64, r *verb.Registry) *Feature {
+	f := &Feature{hub: h, lag: lag}
 	verb.Add(r, "bind", "Binds a connection to a user.", f.bind)
 	verb.Add(r, "unbind", "Makes a connection anonymous.", f.unbind)
 	verb.Add(r, "disconnect", "Ends a connection, or those of a user, with a last message if wanted.", f.disconnect)
@@ -241,6 +245,13 @@ type Item struct {
 	Channels  []string `json:"channels"`
 	Bytes     int64    `json:"bytes" jsonschema:"bytes sent to it"`
 	Queued    int      `json:"queued" jsonschema:"bytes that wait for it"`
+	Behind    []Behind `json:"behind,omitempty" jsonschema:"log channels that it is catching up with"`
+}
+
+// Behind is a log channel whose messages a connection reads at its own pace.
+type Behind struct {
+	Channel  string `json:"channel"`
+	Messages uint64 `json:"messages" jsonschema:"messages that it lacks"`
 }
 
 // Page is a page of connections, by id.
@@ -291,19 +302,25 @@ func (f *Feature) connections(_ context.Context, p ConnectionsParams) (Page, err
 		page.Next = conns[p.Limit-1].ID.String()
 	}
 	for _, c := range conns {
-		page.Items = append(page.Items, item(c))
+		page.Items = append(page.Items, f.item(c))
 	}
 	return page, nil
 }
 
-func item(c *hub.Conn) Item {
+func (f *Feature) item(c *hub.Conn) Item {
 	identity := c.Identity()
 	out := c.Out()
-	return Item{
+	i := Item{
 		ID: c.ID.String(), User: identity.User, Device: identity.Device,
 		Transport: out.Transport(), Address: out.Remote().String(), Since: c.Since(),
 		Channels: c.Channels(), Bytes: out.Written(), Queued: out.Queued(),
 	}
+	for _, s := range c.Subs() {
+		if !s.Place().Live {
+			i.Behind = append(i.Behind, Behind{Channel: s.Channel().Name(), Messages: f.lag(s)})
+		}
+	}
+	return i
 }
 
 // firstConns keeps the connections with the smallest ids: a heap with the

@@ -68,6 +68,11 @@ func (o *outlet) SendFirst(before func(), wire []byte) bool {
 	return true
 }
 
+func (o *outlet) Offer(bufs []link.Buf, sub link.Subscriber) int {
+	o.Send(bufs, sub)
+	return len(bufs)
+}
+
 func (o *outlet) SendControl(wire []byte, then func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -125,7 +130,7 @@ func start(t *testing.T) *world {
 	w.Server = session.NewServer(session.Config{Hub: h, Clock: clock, Verifier: verifier, Settings: session.Settings{
 		AuthTimeout: time.Hour, Heartbeat: time.Second, Depth: 16, FramesPerSecond: -1, Anonymous: true, Dev: true,
 	}})
-	connection.New(h, w.verbs)
+	connection.New(h, func(*hub.Sub) uint64 { return 0 }, w.verbs)
 	t.Cleanup(func() {
 		clock.Close()
 		w.Close()

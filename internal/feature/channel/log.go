@@ -1,0 +1,144 @@
+package channel
+
+import (
+	"context"
+	"crypto/sha256"
+	"strconv"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/feed"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/verb"
+	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
+)
+
+// subLog subscribes to a log channel, from the place that the client asks for.
+func (f *Feature) subLog(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, opt hub.SubOptions) error {
+	from, err := fromOf(&fr.Object)
+	if err != nil {
+		return err
+	}
+	_, err = f.feeds.Subscribe(ctx, &s.Conn, channel, space, from, opt, func(j feed.Joining) []byte {
+		return session.OKFrame(fr.ID, func(b []byte) []byte {
+			b = appendHead(appendChannel(b, channel, space), j)
+			if j.Asked {
+				b = strconv.AppendBool(append(b, `,"recovered":`...), j.Recovered)
+			}
+			return b
+		})
+	})
+	return err
+}
+
+func appendHead(b []byte, j feed.Joining) []byte {
+	b = protocol.AppendString(append(b, `,"epoch":`...), j.Epoch)
+	return strconv.AppendUint(append(b, `,"seq":`...), j.Seq, 10)
+}
+
+// fromOf reads since, last and echo.
+func fromOf(o *protocol.Object) (from feed.From, err error) {
+	if from.Echo, err = o.Bool("echo", true); err != nil {
+		return from, err
+	}
+	last, err := o.Int("last", 0, 0, protocol.MaxInt)
+	if err != nil {
+		return from, err
+	}
+	from.Last = uint64(last)
+	raw := o.Raw("since")
+	if raw == nil {
+		return from, nil
+	}
+	if o.Raw("last") != nil {
+		return from, fault.Field("last", "cannot be given together with since")
+	}
+	if raw[0] != '{' {
+		return from, fault.Field("since", "must be an object such as {\"epoch\": \"…\", \"seq\": 7}, not %s", protocol.KindOf(raw))
+	}
+	since := protocol.GetObject()
+	defer protocol.PutObject(since)
+	if err := since.Read(raw, 4); err != nil {
+		return from, fault.Field("since", "%s", err)
+	}
+	seq, err := since.Int("seq", -1, 0, protocol.MaxInt)
+	if err == nil && seq < 0 {
+		err = fault.Field("seq", "is missing")
+	}
+	var epoch string
+	if err == nil {
+		epoch, err = since.String("epoch", protocol.MaxKey)
+	}
+	if err == nil && epoch == "" && seq > 0 {
+		err = fault.Field("epoch", "is missing")
+	}
+	if e := fault.Of(err); e != nil {
+		return from, fault.Wrap(e.Code, nil, "since.%s", e.Message)
+	}
+	from.Since = &feed.Position{Epoch: epoch, Seq: uint64(seq)}
+	return from, nil
+}
+
+// pubLog stores a client's message.
+func (f *Feature) pubLog(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, event, key string) error {
+	m := message(channel, event, fr.Raw("data"), s.Sender())
+	scope := ""
+	if key != "" {
+		scope = "user\x00" + s.User() + "\x00" + key
+		if s.User() == "" {
+			scope = "connection\x00" + s.ID.String() + "\x00" + key
+		}
+	}
+	var except []*hub.Conn
+	a, err := f.store(ctx, m, space, scope, nil)
+	if err != nil {
+		return err
+	}
+	if fr.ID == nil {
+		return nil
+	}
+	if !f.hub.WantsOwn(&s.Conn, channel) {
+		except = []*hub.Conn{&s.Conn}
+	}
+	var reach hub.Reach
+	if !a.Duplicate {
+		reach = f.hub.Reach(channel, except)
+	}
+	s.OK(fr, func(b []byte) []byte {
+		b = protocol.AppendString(append(b, `,"message":`...), a.ID)
+		b = strconv.AppendUint(append(b, `,"seq":`...), a.Seq, 10)
+		b = appendReach(b, reach, true)
+		if a.Duplicate {
+			b = append(b, `,"duplicate":true`...)
+		}
+		return b
+	})
+	return nil
+}
+
+// store appends a message to its channel. scope is the key with whose it is, ""
+// for none.
+func (f *Feature) store(ctx context.Context, m *protocol.Msg, space *hub.Space, scope string, except []*hub.Conn) (store.Appended, error) {
+	a, err := f.record(m, space, scope)
+	if err != nil {
+		return store.Appended{}, err
+	}
+	return f.feeds.Publish(ctx, a, except)
+}
+
+// record is a message as the store takes it.
+func (f *Feature) record(m *protocol.Msg, space *hub.Space, scope string) (store.Append, error) {
+	if limit := f.limit(); len(m.Data) > limit {
+		return store.Append{}, fault.New(fault.TooLarge, "data: has %d bytes; at most %d are allowed in a message that is kept (limits.message)", len(m.Data), limit)
+	}
+	a := store.Append{Channel: m.Channel, ID: m.ID, Time: m.Time, Event: m.Event, Data: m.Data, Sender: m.From, Keep: space.Count}
+	if scope != "" {
+		key := sha256.Sum256([]byte(scope))
+		content := sha256.Sum256(append([]byte(m.Event+"\x00"), m.Data...))
+		a.Key, a.Content = key[:16], content[:16]
+		a.Expires = m.Time + int64(verb.DefaultKeyTTL/time.Millisecond)
+	}
+	return a, nil
+}

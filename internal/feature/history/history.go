@@ -1,0 +1,86 @@
+// Package history is what was said before in a log channel: reading it, and
+// withdrawing a message. It answers the frame history and offers the verbs
+// history and recall.
+//
+// It keeps nothing; the messages are in the store.
+package history
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/feed"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/verb"
+	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
+)
+
+// Feature is the history of the log channels of one server.
+type Feature struct {
+	hub   *hub.Hub
+	feeds *feed.Feeds
+	bytes func() int
+}
+
+// Bounds of a page.
+const (
+	defaultLimit = 50
+	maxLimit     = 500
+)
+
+// New registers the feature's frame and verbs. bytes gives how much data a page
+// may hold: after the message that reaches it there is another page.
+func New(h *hub.Hub, feeds *feed.Feeds, bytes func() int, sessions *session.Server, verbs *verb.Registry) *Feature {
+	f := &Feature{hub: h, feeds: feeds, bytes: bytes}
+	f.registerFrames(sessions)
+	f.registerVerbs(verbs)
+	return f
+}
+
+// read reads one page. before and after are seqs; -1: not given.
+func (f *Feature) read(ctx context.Context, channel string, before, after, limit int64) (store.Page, error) {
+	switch {
+	case before >= 0 && after >= 0:
+		return store.Page{}, fault.Field("before", "cannot be given together with after")
+	case before == 0:
+		return store.Page{}, fault.Field("before", "0 is not a seq; they begin with 1")
+	}
+	q := store.Query{Channel: channel, Limit: int(limit), Bytes: f.bytes(), Backward: after < 0}
+	if q.Backward {
+		q.Before = uint64(max(0, before))
+	} else {
+		q.After = uint64(after)
+	}
+	return f.feeds.History(ctx, q)
+}
+
+// checkKind tells that a channel has no history.
+func checkKind(field string, space *hub.Space) error {
+	if !space.IsLog() {
+		return fault.Field(field, "an %s channel keeps nothing", space.Kind)
+	}
+	return nil
+}
+
+// appendPage appends the members of a page: messages, more, epoch, seq.
+func appendPage(b []byte, channel string, page store.Page) []byte {
+	b = append(b, `"messages":[`...)
+	for i := range page.Messages {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		m := &page.Messages[i]
+		out := protocol.Msg{Channel: channel, ID: m.ID, Seq: m.Seq, Event: m.Event, Data: m.Data, From: m.Sender, Time: m.Time}
+		if m.Recalled {
+			b = protocol.AppendStub(b, &out)
+		} else {
+			b = protocol.AppendKept(b, &out)
+		}
+	}
+	b = strconv.AppendBool(append(b, `],"more":`...), page.More)
+	b = protocol.AppendString(append(b, `,"epoch":`...), page.Head.Epoch)
+	return strconv.AppendUint(append(b, `,"seq":`...), page.Head.Top, 10)
+}

@@ -1,0 +1,175 @@
+package skein
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/metrics"
+	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/postgres"
+	"github.com/skein-realtime/skein/store/sqlite"
+)
+
+// state is what a server keeps, and what it tells about it.
+type state struct {
+	store   store.Store
+	stats   atomic.Pointer[store.Stats]
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// statsEvery is how often the store is measured for the metrics.
+const statsEvery = time.Minute
+
+// openTimeout bounds the start when a database does not answer.
+const openTimeout = 30 * time.Second
+
+// KeepsState tells whether some namespace keeps what is said, so that the server
+// needs a store.
+func (c Config) KeepsState() bool {
+	for _, ns := range c.Namespaces {
+		if ns.Kind == hub.KindLog {
+			return true
+		}
+	}
+	return false
+}
+
+// openState opens the store, when some namespace keeps what is said.
+func (s *Server) openState(cfg Config) error {
+	if !cfg.KeepsState() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	opt := store.Options{Committed: s.feeds.Committed, Observer: newObserver(s.metrics)}
+	var kept store.Store
+	var err error
+	if cfg.Database != "" {
+		kept, err = postgres.Open(ctx, postgres.Config{URL: cfg.Database, Options: opt, Logger: s.log})
+	} else {
+		kept, err = sqlite.Open(ctx, sqlite.Config{Dir: cfg.Data, Relaxed: cfg.Durability == "relaxed", Options: opt, Logger: s.log})
+	}
+	if err != nil {
+		return err
+	}
+	measuring, stop := context.WithCancel(context.Background())
+	s.state = &state{store: kept, stop: stop, stopped: make(chan struct{})}
+	s.feeds.Start(s.hub, kept)
+	s.stateMetrics()
+	go s.state.measure(measuring)
+	return nil
+}
+
+// closeState finishes what is being stored.
+func (s *Server) closeState() {
+	if s.state == nil {
+		s.feeds.Close()
+		return
+	}
+	s.state.stop()
+	<-s.state.stopped
+	if err := s.state.store.Close(); err != nil {
+		s.log.Error("the store did not close well", "error", err)
+	}
+	s.feeds.Close()
+}
+
+// measure keeps the store's measures for the metrics.
+func (st *state) measure(ctx context.Context) {
+	defer close(st.stopped)
+	tick := time.NewTicker(statsEvery)
+	defer tick.Stop()
+	for {
+		if stats, err := st.store.Stats(ctx); err == nil {
+			st.stats.Store(&stats)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// stateMetrics names what is counted of log channels and their store.
+func (s *Server) stateMetrics() {
+	m, f, h := s.metrics, s.feeds.Metrics(), s.hub.Metrics()
+	m.Gauge("readers_behind", "Subscriptions to log channels that are catching up.", nil, h.Behind.Load)
+	m.Counter("readers_fell_behind_total", "Times that a subscription left the live path because its reader was too slow.", nil, h.FellBehind.Load)
+	m.Gauge("readers_waiting", "Subscriptions that stand in line for messages they lack.", nil, func() int64 { return int64(s.feeds.Waiting()) })
+	m.Counter("catchup_messages_total", "Messages for readers that lacked them.", metrics.Labels{"from": "memory"}, f.FromMemory.Load)
+	m.Counter("catchup_messages_total", "Messages for readers that lacked them.", metrics.Labels{"from": "store"}, f.FromStore.Load)
+	m.Counter("catchup_failures_total", "Reads for such readers that failed and were tried again.", nil, f.Failures.Load)
+	m.Counter("gaps_total", "Times that a reader was told of messages that are gone.", nil, f.Gaps.Load)
+	m.Counter("holes_total", "Times that messages of other processes had to be looked up.", nil, f.Holes.Load)
+	m.Counter("trimmed_messages_total", "Messages that retention has deleted.", nil, f.Trimmed.Load)
+	m.Gauge("recent_bytes", "Memory that the newest messages of log channels take.", nil, f.Bytes.Load)
+	stat := func(read func(*store.Stats) int64) func() int64 {
+		return func() int64 {
+			if st := s.state.stats.Load(); st != nil {
+				return read(st)
+			}
+			return 0
+		}
+	}
+	m.Gauge("store_bytes", "Bytes that the store takes on disk.", nil, stat(func(st *store.Stats) int64 { return st.Bytes }))
+	m.Gauge("store_channels", "Log channels that have messages, or had some.", nil, stat(func(st *store.Stats) int64 { return st.Channels }))
+	m.Gauge("store_messages", "Messages that are kept.", nil, stat(func(st *store.Stats) int64 { return st.Messages }))
+}
+
+// observer turns what the store tells into metrics.
+type observer struct {
+	groups, took, sync func(float64)
+	queries            map[string]func(float64)
+	commands           atomic.Int64
+	failed             map[string]*atomic.Int64
+}
+
+var queries = []string{"heads", "read", "recalls", "trim", "stats", "check"}
+
+func newObserver(m *metrics.Set) *observer {
+	o := &observer{
+		groups:  m.Histogram("store_commit_groups", "Requests in one commit.", nil, metrics.Sizes()),
+		took:    m.Histogram("store_commit_seconds", "Time of a commit, from its first statement on.", nil, metrics.Times()),
+		sync:    m.Histogram("store_sync_seconds", "Of that, the time until it was on disk.", nil, metrics.Times()),
+		queries: map[string]func(float64){},
+		failed:  map[string]*atomic.Int64{"commit": {}},
+	}
+	m.Counter("store_commands_total", "Things stored.", nil, o.commands.Load)
+	for _, what := range queries {
+		o.queries[what] = m.Histogram("store_query_seconds", "Time of a read.", metrics.Labels{"what": what}, metrics.Times())
+		o.failed[what] = &atomic.Int64{}
+	}
+	for what, n := range o.failed {
+		m.Counter("store_failures_total", "Commits and reads that failed.", metrics.Labels{"what": what}, n.Load)
+	}
+	return o
+}
+
+// Commit implements store.Observer.
+func (o *observer) Commit(groups, commands int, took, sync time.Duration, err error) {
+	if err != nil {
+		o.failed["commit"].Add(1)
+		return
+	}
+	o.commands.Add(int64(commands))
+	o.groups(float64(groups))
+	o.took(took.Seconds())
+	o.sync(sync.Seconds())
+}
+
+// Query implements store.Observer.
+func (o *observer) Query(what string, took time.Duration, err error) {
+	observe := o.queries[what]
+	if observe == nil {
+		return // a newer store may ask more
+	}
+	if err != nil {
+		o.failed[what].Add(1)
+		return
+	}
+	observe(took.Seconds())
+}

@@ -1,0 +1,363 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/skein-realtime/skein/store"
+)
+
+// The three statements of a batch. They go out together, and the server makes
+// one transaction of them: it commits when it has carried out the last. Each
+// sees what was committed before it began, which is why the lock is a
+// statement of its own: the next one sees everything that was done by those for
+// whom it waited.
+//
+// A plan is kept as long as its connection, so it must be good whatever the
+// planner knew of the tables at that time. That is why rows are looked up in
+// laterals with OFFSET 0 and in scalar subqueries, which nothing can turn into
+// a join that reads a table from end to end, and why heads are updated as the
+// conflict of an insert, which always goes by the index.
+const (
+	// New channels, by name, so that nodes that make the same ones do not wait for
+	// each other in a circle.
+	sqlEnsure = `
+WITH wanted AS MATERIALIZED (
+	SELECT w.name, w.namespace FROM unnest($1::bytea[], $2::bytea[]) AS w(name, namespace)
+	WHERE (SELECT c.id FROM channel c WHERE c.name = w.name) IS NULL
+)
+INSERT INTO channel (name, namespace)
+SELECT name, (SELECT n.id FROM namespace n WHERE n.name = w.namespace) FROM wanted w
+ORDER BY name
+ON CONFLICT DO NOTHING`
+
+	// New namespaces come before: the statement for channels has to see them.
+	sqlEnsureNamespaces = `
+INSERT INTO namespace (name)
+SELECT w.name FROM unnest($1::bytea[]) AS w(name)
+WHERE (SELECT n.id FROM namespace n WHERE n.name = w.name) IS NULL
+ORDER BY w.name
+ON CONFLICT DO NOTHING`
+
+	// The heads, in the order in which every node locks them. With a plain id the
+	// index of ids could give the order, and all of them.
+	sqlLock = `
+SELECT s.epoch, (
+	SELECT count(*) FROM (
+		SELECT FROM channel WHERE name = ANY ($1::bytea[]) ORDER BY id + 0 FOR NO KEY UPDATE
+	) AS locked
+) FROM store s`
+
+	// Everything else. A command is stored unless its key was used (duplicate, or
+	// conflict when for other content) or its channel is not there; and nothing of
+	// a group is stored when one of it is in conflict or has no channel.
+	sqlApply = `
+WITH asked AS (
+	SELECT i.*, c.id AS channel, c.namespace, c.top, c.floor, c.swept,
+		k.seq AS first, k.id AS first_id,
+		CASE
+			WHEN c.id IS NULL THEN 3
+			WHEN k.seq IS NULL THEN 0
+			WHEN k.content IS NOT DISTINCT FROM i.content THEN 1
+			ELSE 2
+		END AS state
+	FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[],
+		$8::int8[], $9::bytea[], $10::bytea[], $11::int8[], $12::bytea[])
+		WITH ORDINALITY AS i(grp, name, time, id, event, sender, data, keep, key, content, expires, whole_id, ord)
+	LEFT JOIN LATERAL (
+		SELECT * FROM channel WHERE channel.name = i.name OFFSET 0
+	) AS c ON true
+	LEFT JOIN LATERAL (
+		SELECT * FROM idem WHERE idem.channel = c.id AND idem.key = i.key OFFSET 0
+	) AS k ON k.expires >= i.time
+), judged AS (
+	SELECT asked.*, bool_or(state >= 2) OVER (PARTITION BY grp) AS bad FROM asked
+), numbered AS MATERIALIZED (
+	SELECT judged.*, state = 0 AND NOT bad AS stored,
+		top + count(*) FILTER (WHERE state = 0 AND NOT bad) OVER (PARTITION BY channel ORDER BY ord) AS seq
+	FROM judged
+), ends AS MATERIALIZED (
+	SELECT channel, namespace, name, max(seq) AS top, min(floor) AS old_floor, min(swept) AS swept,
+		max(greatest(floor, CASE WHEN keep > 0 THEN seq - keep ELSE 0 END)) AS floor
+	FROM numbered WHERE stored GROUP BY channel, namespace, name
+), messages AS (
+	INSERT INTO message (seq, age, channel, id, event, sender, data)
+	SELECT seq, (namespace::int8 << 48) + time, channel, id, event, sender, data FROM numbered WHERE stored
+), keys AS (
+	INSERT INTO idem (channel, key, seq, expires, id, content)
+	SELECT channel, key, seq, expires, whole_id, content FROM numbered WHERE stored AND key IS NOT NULL
+	ON CONFLICT (channel, key) DO UPDATE
+	SET seq = excluded.seq, expires = excluded.expires, id = excluded.id, content = excluded.content
+), heads AS (
+	INSERT INTO channel (id, namespace, name, top, floor)
+	SELECT channel, namespace, name, top, floor FROM ends
+	ON CONFLICT (id) DO UPDATE SET top = excluded.top, floor = excluded.floor
+), litters AS (
+	INSERT INTO litter (channel)
+	SELECT channel FROM ends WHERE floor > swept AND old_floor <= swept
+	ON CONFLICT DO NOTHING
+)
+SELECT state, CASE state WHEN 0 THEN seq ELSE first END, first_id FROM numbered ORDER BY ord`
+)
+
+// States of a command, as sqlApply gives them.
+const (
+	stateStored = iota
+	stateDuplicate
+	stateConflict
+	stateMissing // the channel has to be made first
+)
+
+// columns are the commands of a batch, a list for each parameter of sqlApply.
+type columns struct {
+	group                   []int32
+	name                    [][]byte
+	time                    []int64
+	id, event, sender, data [][]byte
+	keep                    []int64
+	key, content            [][]byte
+	expires                 []int64
+	wholeID                 [][]byte
+}
+
+func (c *columns) add(group int, a *store.Append) {
+	c.group = append(c.group, int32(group))
+	c.name = append(c.name, []byte(a.Channel))
+	c.time = append(c.time, a.Time)
+	c.id = append(c.id, packID(a.ID, a.Time))
+	c.event = append(c.event, packEvent(a.Event))
+	c.sender = append(c.sender, packSender(a.Sender))
+	c.data = append(c.data, a.Data)
+	c.keep = append(c.keep, int64(a.Keep))
+	c.expires = append(c.expires, a.Expires)
+	if len(a.Key) == 0 {
+		c.key, c.content, c.wholeID = append(c.key, nil), append(c.content, nil), append(c.wholeID, nil)
+		return
+	}
+	c.key = append(c.key, a.Key)
+	c.content = append(c.content, append([]byte{}, a.Content...)) // no content equals an empty one
+	c.wholeID = append(c.wholeID, packWholeID(a.ID))
+}
+
+// arguments are the parameters of sqlApply.
+func (c *columns) arguments() []any {
+	return []any{c.group, c.name, c.time, c.id, c.event, c.sender, c.data, c.keep, c.key, c.content, c.expires, c.wholeID}
+}
+
+// writeBatch carries out groups of appends. What needs a channel that is
+// unexpectedly not there is repeated after it was made.
+func (s *Store) writeBatch(ctx context.Context, batch []*group) ([]outcome, error) {
+	done := make([]outcome, len(batch))
+	missing, err := s.writeOnce(ctx, batch, done, false)
+	if err != nil || len(missing) == 0 {
+		return done, err
+	}
+	again := make([]*group, len(missing))
+	for i, at := range missing {
+		again[i] = batch[at]
+	}
+	repeated := make([]outcome, len(again))
+	still, err := s.writeOnce(ctx, again, repeated, true)
+	if err == nil && len(still) > 0 {
+		err = fmt.Errorf("%w: a channel that was just made is not there", errFault)
+	}
+	for i, at := range missing {
+		done[at] = repeated[i]
+		if err != nil {
+			// The others have been committed, so that only these have failed.
+			done[at] = outcome{err: wrap(context.Background(), "writing", err)}
+		}
+	}
+	return done, nil
+}
+
+// writeOnce sends a batch in one round trip and fills in what became of the
+// groups, apart from those in missing.
+func (s *Store) writeOnce(ctx context.Context, batch []*group, done []outcome, sure bool) (missing []int, err error) {
+	conn, err := s.writes.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	var cols columns
+	channels := newNames(s.known, sure)
+	for i, g := range batch {
+		for _, c := range g.commands {
+			a := c.(store.Append)
+			cols.add(i, &a)
+			channels.add(a.Channel)
+		}
+	}
+	var b pgx.Batch
+	ensures := channels.queue(&b)
+	b.Queue(sqlApply, cols.arguments()...)
+	answer := conn.SendBatch(ctx, &b)
+	epoch, err := readLock(answer, ensures)
+	if err == nil {
+		var rows pgx.Rows
+		if rows, err = answer.Query(); err == nil {
+			missing, err = readApplied(rows, batch, done, epoch)
+		}
+	}
+	// The commit is the last answer, so that only this error says how it ended.
+	if closed := answer.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return nil, err
+	}
+	channels.learn()
+	return missing, nil
+}
+
+// readLock reads the answers of the statements before sqlApply.
+func readLock(answer pgx.BatchResults, ensures int) (epoch string, err error) {
+	for range ensures {
+		if _, err := answer.Exec(); err != nil {
+			return "", err
+		}
+	}
+	var locked int64
+	err = answer.QueryRow().Scan(&epoch, &locked)
+	return epoch, err
+}
+
+// readApplied reads the answer of sqlApply.
+func readApplied(rows pgx.Rows, batch []*group, done []outcome, epoch string) (missing []int, err error) {
+	defer rows.Close()
+	for i, g := range batch {
+		o := outcome{results: make([]store.Result, 0, len(g.commands))}
+		absent := false
+		for _, c := range g.commands {
+			if !rows.Next() {
+				rows.Close()
+				if rows.Err() != nil {
+					return nil, rows.Err()
+				}
+				return nil, fmt.Errorf("%w: fewer answers than commands", errFault)
+			}
+			var state int32
+			var seq *int64
+			var first []byte
+			if err := rows.Scan(&state, &seq, &first); err != nil {
+				return nil, err
+			}
+			a := c.(store.Append)
+			switch state {
+			case stateStored:
+				o.append(epoch, uint64(*seq), &a)
+			case stateDuplicate:
+				o.results = append(o.results, store.Appended{Epoch: epoch, Seq: uint64(*seq), ID: unpackWholeID(first), Duplicate: true})
+			case stateConflict:
+				o.err = store.ErrConflict
+			case stateMissing:
+				absent = true
+			}
+		}
+		switch {
+		case absent:
+			missing = append(missing, i)
+		case o.err != nil:
+			done[i] = outcome{err: o.err}
+		default:
+			done[i] = o
+		}
+	}
+	rows.Close()
+	return missing, rows.Err()
+}
+
+// append notes a message that was stored.
+func (o *outcome) append(epoch string, seq uint64, a *store.Append) {
+	o.results = append(o.results, store.Appended{Epoch: epoch, Seq: seq, ID: a.ID})
+	o.commits = append(o.commits, store.Commit{Channel: a.Channel, Epoch: epoch, Message: &store.Message{
+		Seq: seq, ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender,
+	}})
+}
+
+// names are the channels of a transaction, each once, and those among them that
+// may have to be made.
+type names struct {
+	known      *knownNames
+	sure       bool // make whatever is not there
+	seen       map[string]struct{}
+	all        [][]byte
+	new        [][]byte
+	namespaces [][]byte // of new
+}
+
+func newNames(known *knownNames, sure bool) *names {
+	return &names{known: known, sure: sure, seen: make(map[string]struct{})}
+}
+
+func (n *names) add(channel string) {
+	if _, seen := n.seen[channel]; seen {
+		return
+	}
+	n.seen[channel] = struct{}{}
+	n.all = append(n.all, []byte(channel))
+	if n.sure || !n.known.has(channel) {
+		n.new = append(n.new, []byte(channel))
+		n.namespaces = append(n.namespaces, []byte(namespaceOf(channel)))
+	}
+}
+
+// lockOnly adds a channel that is not made when it is not there.
+func (n *names) lockOnly(channel string) {
+	if _, seen := n.seen[channel]; !seen {
+		n.seen[channel] = struct{}{}
+		n.all = append(n.all, []byte(channel))
+	}
+}
+
+// queue adds the statements that make and lock the channels, and tells how many
+// come before the lock.
+func (n *names) queue(b *pgx.Batch) (ensures int) {
+	if len(n.new) > 0 {
+		spaces := slices.Clone(n.namespaces)
+		slices.SortFunc(spaces, slices.Compare)
+		spaces = slices.CompactFunc(spaces, slices.Equal)
+		b.Queue(sqlEnsureNamespaces, spaces)
+		b.Queue(sqlEnsure, n.new, n.namespaces)
+		ensures = 2
+	}
+	b.Queue(sqlLock, n.all)
+	return ensures
+}
+
+// learn remembers that the channels are there.
+func (n *names) learn() {
+	for _, name := range n.new {
+		n.known.add(name)
+	}
+}
+
+// knownNames remembers channels that are in the database, so that they are not
+// looked for before each append. It is only a hint: it forgets when the place
+// is needed, and sqlApply finds out when it is wrong.
+type knownNames struct {
+	seed  maphash.Seed
+	slots []atomic.Uint64
+}
+
+// knownSlots makes it one megabyte.
+const knownSlots = 1 << 17
+
+func newKnownNames(seed maphash.Seed) *knownNames {
+	return &knownNames{seed: seed, slots: make([]atomic.Uint64, knownSlots)}
+}
+
+func (k *knownNames) has(name string) bool {
+	h := maphash.String(k.seed, name)
+	return k.slots[h%knownSlots].Load() == h
+}
+
+func (k *knownNames) add(name []byte) {
+	h := maphash.Bytes(k.seed, name)
+	k.slots[h%knownSlots].Store(h)
+}

@@ -1,0 +1,102 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Check implements [store.Store].
+func (s *Store) Check(ctx context.Context, report func(problem string)) error {
+	return s.reader(ctx, "check", 0, func(ctx context.Context, c *conn) error { return c.check(ctx, report) })
+}
+
+// Check reads the whole store of a directory, also while a server runs, and
+// calls report for each thing that is wrong.
+func Check(ctx context.Context, dir string, report func(problem string)) error {
+	c, err := existing(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.close() }()
+	return c.check(ctx, report)
+}
+
+// existing opens a store that must be there, without its lock.
+func existing(dir string) (*conn, error) {
+	path := filepath.Join(dir, fileName)
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("there is no store in %s: %w", dir, err)
+	}
+	c, err := dial(path, false)
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	row, _, err := c.first("PRAGMA user_version")
+	if err == nil && number(row[0]) != version {
+		err = fmt.Errorf("its schema has version %d, this program's is %d", number(row[0]), version)
+	}
+	if err != nil {
+		_ = c.close()
+		return nil, explain(path, err)
+	}
+	return c, nil
+}
+
+// checks are what must not be found, each with the sentence for a row of it.
+var checks = []struct{ query, sentence string }{
+	{"SELECT c.name, c.top, c.floor, c.swept, c.recalled FROM channel c WHERE c.floor > c.top OR c.swept > c.floor OR c.recalled > c.top OR c.floor < 0",
+		"channel %v: its head makes no sense: top %v, floor %v, swept %v, recalled %v"},
+	{"SELECT c.name, c.floor + 1, c.top, count(m.pos) FROM channel c LEFT JOIN message m ON m.ch = c.id AND m.seq > c.floor AND m.seq <= c.top GROUP BY c.id HAVING count(m.pos) <> c.top - c.floor",
+		"channel %v: of the messages %v to %v only %v are there"},
+	{"SELECT c.name, m.seq, c.top FROM message m JOIN channel c ON c.id = m.ch WHERE m.seq > c.top OR m.seq < 1",
+		"channel %v: message %v is beyond its end, which is %v"},
+	{"SELECT m.pos, m.ch FROM message m LEFT JOIN channel c ON c.id = m.ch WHERE c.id IS NULL",
+		"message at %v belongs to channel %v, which does not exist"},
+	{"SELECT c.name, m.seq FROM message m JOIN channel c ON c.id = m.ch WHERE m.recalled IS NOT NULL AND m.data IS NOT NULL",
+		"channel %v: message %v was withdrawn and still has its content"},
+	{"SELECT c.name, m.seq FROM message m JOIN channel c ON c.id = m.ch WHERE m.age >> 48 <> c.ns",
+		"channel %v: message %v is kept under another namespace"},
+	{"SELECT c.name, c.ns FROM channel c LEFT JOIN namespace n ON n.id = c.ns WHERE n.id IS NULL",
+		"channel %v belongs to namespace %v, which does not exist"},
+	{"SELECT i.ch, i.seq FROM idem i LEFT JOIN channel c ON c.id = i.ch WHERE c.id IS NULL OR i.seq > c.top",
+		"a key of channel %v points to message %v, which never was"},
+}
+
+func (c *conn) check(ctx context.Context, report func(problem string)) (err error) {
+	sound := true
+	if err := c.query(ctx, func(row []driverValue) error {
+		if problem := text(row[0]); problem != "ok" {
+			sound = false
+			report("the file is damaged: " + problem)
+		}
+		return nil
+	}, "PRAGMA integrity_check"); err != nil {
+		if code(err) != codeCorrupt {
+			return err
+		}
+		sound = false
+		report("the file is damaged: " + err.Error())
+	}
+	if !sound {
+		return nil // what follows would only repeat it
+	}
+	for _, k := range checks {
+		if err := c.query(ctx, func(row []driverValue) error {
+			args := make([]any, len(row))
+			for i, v := range row {
+				if args[i] = v; v != nil {
+					if b, ok := v.([]byte); ok {
+						args[i] = string(b)
+					}
+				}
+			}
+			report(fmt.Sprintf(k.sentence, args...))
+			return nil
+		}, k.query); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,360 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/sqlite"
+)
+
+func open(t *testing.T, cfg sqlite.Config) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func publish(t *testing.T, s store.Store, channel, data string) store.Appended {
+	t.Helper()
+	now := time.Now()
+	r, err := s.Do(t.Context(), store.Append{Channel: channel, ID: id.Message(now), Time: now.UnixMilli(), Event: "message", Data: []byte(data), Sender: protocol.Sender{User: "ann"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r[0].(store.Appended)
+}
+
+func texts(t *testing.T, s store.Store, channel string) (list []string) {
+	t.Helper()
+	page, err := s.Read(t.Context(), store.Query{Channel: channel, Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range page.Messages {
+		list = append(list, string(m.Data))
+	}
+	return list
+}
+
+func epoch(t *testing.T, s store.Store) string {
+	t.Helper()
+	heads, err := s.Heads(t.Context(), "room:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return heads[0].Epoch
+}
+
+// change runs SQL on the file of a directory that no store uses.
+func change(t *testing.T, dir string, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(dir, "skein.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range statements {
+		if _, err := db.Exec(text); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every released schema has a file in testdata with what it could hold.
+func TestOlderFilesAreBroughtUpToDate(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		script, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		change(t, dir, string(script))
+		s := open(t, sqlite.Config{Dir: dir})
+		page, err := s.Read(t.Context(), store.Query{Channel: "room:1", Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.Head != (store.Head{Epoch: "anepochofold", Top: 4, Floor: 1, Recalled: 4}) || len(page.Messages) != 3 {
+			t.Fatalf("%s: got %+v", file, page)
+		}
+		first, stub, last := page.Messages[0], page.Messages[1], page.Messages[2]
+		if string(first.Data) != `"two"` || first.Event != "said" || first.Sender.User != "ann" || first.ID != "01K9ZZZZZZ0000000000000002" || first.Time != timeOf(first.ID) {
+			t.Errorf("%s: got %+v", file, first)
+		}
+		if !stub.Recalled || stub.Seq != 3 || last.Event != "message" || last.Sender != (protocol.Sender{}) {
+			t.Errorf("%s: got %+v and %+v", file, stub, last)
+		}
+		again := store.Append{Channel: "room:1", ID: id.Message(time.Now()), Time: first.Time, Event: "message", Data: []byte("1"), Key: []byte("key"), Content: []byte("content")}
+		if r, err := s.Do(t.Context(), again); err != nil || r[0] != (store.Appended{Epoch: "anepochofold", Seq: 4, ID: "01K9ZZZZZZ0000000000000004", Duplicate: true}) {
+			t.Errorf("%s: a key of old gives %+v, %v", file, r, err)
+		}
+		if r := publish(t, s, "room:1", "5"); r.Seq != 5 {
+			t.Errorf("%s: got %+v", file, r)
+		}
+		if err := s.Check(t.Context(), func(p string) { t.Errorf("%s: %s", file, p) }); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func timeOf(ulid string) (ms int64) {
+	for _, c := range ulid[:10] {
+		ms = ms<<5 | int64(strings.IndexRune("0123456789ABCDEFGHJKMNPQRSTVWXYZ", c))
+	}
+	return ms
+}
+
+func TestDirectoriesThatAreRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prepare func(t *testing.T, dir string)
+		want    string
+	}{
+		"no database": {func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "skein.db"), strings.Repeat("this is a text and no database ", 100))
+		}, "is no database of this program"},
+		"another program's": {func(t *testing.T, dir string) { change(t, dir, "CREATE TABLE songs (name TEXT)") }, "a database of another program"},
+		"a newer one":       {func(t *testing.T, dir string) { change(t, dir, "PRAGMA user_version = 99") }, "written by a newer version"},
+		"a damaged one": {func(t *testing.T, dir string) {
+			s := open(t, sqlite.Config{Dir: dir})
+			publish(t, s, "room:1", strings.Repeat("x", 10_000))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "skein.db")
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 100; i < 4096; i++ {
+				b[i] = 0xAA
+			}
+			write(t, path, string(b))
+		}, "is damaged"},
+		"one in use": {func(t *testing.T, dir string) { open(t, sqlite.Config{Dir: dir}) }, fmt.Sprintf("is used by another server (process %d)", os.Getpid())},
+		"a file":     {func(t *testing.T, dir string) { write(t, filepath.Join(dir, "sub"), "") }, "cannot be made"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			tt.prepare(t, dir)
+			if name == "a file" {
+				dir = filepath.Join(dir, "sub", "dir")
+			}
+			s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
+			if err == nil {
+				_ = s.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), dir) && name != "a file" {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Relaxed commits may be lost with the power, so the epoch changes when the
+// store did not end in order and the machine was started anew.
+func TestAPowerCutChangesTheEpochOfARelaxedStore(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlite.Config{Dir: dir, Relaxed: true})
+	first := epoch(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, sql string
+		changes   bool
+	}{
+		{"an orderly end", "DELETE FROM meta WHERE k = 'relaxed'", false},
+		{"killed, the machine runs on", "INSERT INTO meta VALUES ('relaxed', '" + boot(t) + "')", false},
+		{"killed with the machine", "INSERT INTO meta VALUES ('relaxed', 'another boot')", true},
+	} {
+		change(t, dir, tt.sql)
+		s := open(t, sqlite.Config{Dir: dir})
+		if now := epoch(t, s); (now != first) != tt.changes {
+			t.Errorf("%s: the epoch was %s and is %s", tt.name, first, now)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func boot(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatalf("this system does not tell one start from another: %v", err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	dir, backups := t.TempDir(), t.TempDir()
+	file := filepath.Join(backups, "one.db")
+	s := open(t, sqlite.Config{Dir: dir})
+	before := epoch(t, s)
+	publish(t, s, "room:1", "before")
+	stop, stopped := make(chan struct{}), sync.WaitGroup{}
+	stopped.Go(func() { // the server goes on while the copy is made
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				now := time.Now()
+				if _, err := s.Do(context.Background(), store.Append{Channel: "room:2", ID: id.Message(now), Time: now.UnixMilli(), Event: "message", Data: []byte("x")}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	err := sqlite.Backup(t.Context(), dir, file)
+	close(stop)
+	stopped.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, "room:1", "after")
+	if err := s.Backup(t.Context(), file); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Errorf("a backup over another: %v", err)
+	}
+	if err := s.Backup(t.Context(), filepath.Join(backups, "two.db")); err != nil {
+		t.Error(err)
+	}
+	if list, err := os.ReadDir(backups); err != nil || len(list) != 2 {
+		t.Errorf("the directory has %v, %v", list, err)
+	}
+	if err := sqlite.Restore(t.Context(), file, dir, true); err == nil || !strings.Contains(err.Error(), "is used by another server") {
+		t.Errorf("a restore under a server: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlite.Restore(t.Context(), file, dir, false); err == nil || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("a restore over a store: %v", err)
+	}
+	for _, target := range []string{dir, filepath.Join(t.TempDir(), "fresh")} {
+		if err := sqlite.Restore(t.Context(), file, target, true); err != nil {
+			t.Fatal(err)
+		}
+		restored := open(t, sqlite.Config{Dir: target})
+		if got := texts(t, restored, "room:1"); len(got) != 1 || got[0] != "before" {
+			t.Errorf("room:1 has %q", got)
+		}
+		if now := epoch(t, restored); now == before {
+			t.Error("clients cannot tell that messages are gone")
+		}
+		if err := restored.Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+			t.Error(err)
+		}
+	}
+	if list, _ := filepath.Glob(filepath.Join(dir, "skein.db.before-*")); len(list) == 0 {
+		t.Error("the old file was not kept")
+	}
+	write(t, filepath.Join(backups, "bad.db"), "no backup")
+	if err := sqlite.Restore(t.Context(), filepath.Join(backups, "bad.db"), t.TempDir(), false); err == nil {
+		t.Error("a file that is no backup is restored")
+	}
+	if err := sqlite.Backup(t.Context(), t.TempDir(), filepath.Join(backups, "three.db")); err == nil {
+		t.Error("a backup of nothing is made")
+	}
+}
+
+func TestCheckNamesWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlite.Config{Dir: dir})
+	for i := range 5 {
+		publish(t, s, "room:1", fmt.Sprint(i))
+	}
+	if err := sqlite.Check(t.Context(), dir, func(p string) { t.Error(p) }); err != nil {
+		t.Error(err) // while the server runs
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for statement, want := range map[string]string{
+		"DELETE FROM message WHERE seq = 3":                              "channel room:1: of the messages 1 to 5 only 4 are there",
+		"UPDATE channel SET top = 4":                                     "channel room:1: message 5 is beyond its end, which is 4",
+		"UPDATE channel SET floor = 9":                                   "channel room:1: its head makes no sense: top 5, floor 9, swept 0, recalled 0",
+		"UPDATE message SET ch = 77 WHERE seq = 2":                       "belongs to channel 77, which does not exist",
+		"UPDATE message SET recalled = 1 WHERE seq = 2":                  "channel room:1: message 2 was withdrawn and still has its content",
+		"UPDATE message SET age = 0 WHERE seq = 2":                       "channel room:1: message 2 is kept under another namespace",
+		"DELETE FROM namespace":                                          "channel room:1 belongs to namespace 1, which does not exist",
+		"INSERT INTO idem VALUES (1, x'00', 9, 'x', 0, NULL)":            "a key of channel 1 points to message 9, which never was",
+		"DROP INDEX message_seq; DELETE FROM message WHERE seq IN (1,2)": "channel room:1: of the messages 1 to 5 only 3 are there",
+	} {
+		copied := t.TempDir()
+		b, err := os.ReadFile(filepath.Join(dir, "skein.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(copied, "skein.db"), string(b))
+		change(t, copied, statement)
+		var problems []string
+		if err := sqlite.Check(t.Context(), copied, func(p string) { problems = append(problems, p) }); err != nil {
+			t.Errorf("%s: %v", statement, err)
+		}
+		if !strings.Contains(strings.Join(problems, "\n"), want) {
+			t.Errorf("%s: got %q, want %q", statement, problems, want)
+		}
+	}
+}
+
+// What is withdrawn is not in the file any more.
+func TestWithdrawnContentIsGoneFromTheFile(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlite.Config{Dir: dir})
+	const secret = "a sentence that somebody regrets"
+	publish(t, s, "room:1", secret)
+	if _, err := s.Do(t.Context(), store.Recall{Channel: "room:1", Seq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	list, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range list {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), secret) {
+			t.Errorf("%s still has it", file)
+		}
+	}
+}

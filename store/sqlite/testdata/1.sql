@@ -1,0 +1,61 @@
+-- A file as schema version 1 left it.
+-- Version 1: channels, messages, idempotency keys.
+
+-- epoch: which history this is. relaxed: the boot of the machine in which the
+-- store was last opened without waiting for the disk at commits; gone after an
+-- orderly end.
+CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
+
+-- The words before the colon, so that a message carries a number.
+CREATE TABLE namespace (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+-- Heads. Messages with floor < seq <= top can be read; those up to swept are
+-- deleted, those between swept and floor wait for it.
+CREATE TABLE channel (
+    id       INTEGER PRIMARY KEY,
+    name     TEXT NOT NULL UNIQUE,
+    ns       INTEGER NOT NULL,
+    top      INTEGER NOT NULL,
+    floor    INTEGER NOT NULL,
+    swept    INTEGER NOT NULL,
+    recalled INTEGER NOT NULL -- what top was at the last recall
+);
+
+-- Messages, in the order in which they came: the table only grows at its end.
+CREATE TABLE message (
+    pos      INTEGER PRIMARY KEY,
+    ch       INTEGER NOT NULL,
+    seq      INTEGER NOT NULL,
+    age      INTEGER NOT NULL, -- namespace * 2^48 + Unix milliseconds
+    id       BLOB NOT NULL,    -- the 10 random bytes of a ULID whose time is that of age; or its 26 characters
+    event    TEXT,             -- null: message
+    sender   BLOB,             -- null: none
+    data     BLOB,             -- null in a stub
+    recalled INTEGER           -- what top was when it became a stub
+);
+CREATE UNIQUE INDEX message_seq ON message (ch, seq);
+CREATE INDEX message_age ON message (age);
+CREATE INDEX message_foreign ON message (id) WHERE length(id) = 26;
+CREATE INDEX message_recalled ON message (ch, seq) WHERE recalled IS NOT NULL;
+
+-- Idempotency keys and what they gave.
+CREATE TABLE idem (
+    ch      INTEGER NOT NULL,
+    key     BLOB NOT NULL,
+    seq     INTEGER NOT NULL,
+    id      TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    content BLOB,
+    PRIMARY KEY (ch, key)
+) WITHOUT ROWID;
+CREATE INDEX idem_expires ON idem (expires);
+
+INSERT INTO meta VALUES ('epoch', 'anepochofold');
+INSERT INTO namespace VALUES (1, 'room');
+INSERT INTO channel VALUES (1, 'room:1', 1, 4, 1, 0, 4);
+INSERT INTO message VALUES (1, 1, 1, 283238060785663, x'00000000000000000001', NULL, NULL, '"one"', NULL);
+INSERT INTO message VALUES (2, 1, 2, 283238060785663, x'00000000000000000002', 'said', x'03616e6e0000', '"two"', NULL);
+INSERT INTO message VALUES (3, 1, 3, 283238060785663, x'00000000000000000003', NULL, NULL, NULL, 4);
+INSERT INTO message VALUES (4, 1, 4, 283238060785663, x'00000000000000000004', NULL, NULL, '"four"', NULL);
+INSERT INTO idem VALUES (1, CAST('key' AS BLOB), 4, '01K9ZZZZZZ0000000000000004', 1763084076007, CAST('content' AS BLOB));
+PRAGMA user_version = 1;

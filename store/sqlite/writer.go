@@ -1,0 +1,486 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/skein-realtime/skein/store"
+)
+
+// head is a channel as the writer knows it.
+type head struct {
+	id                          int64
+	name                        string
+	ns                          int64
+	top, floor, swept, recalled int64
+	fresh                       bool // it has no row yet
+	dirty                       bool // its row is older
+}
+
+// maxHeads bounds the heads that are kept in memory.
+const maxHeads = 1 << 18
+
+// writer is the one who changes the file. Its goroutine owns it.
+type writer struct {
+	store  *Store
+	c      *conn
+	heads  map[string]*head
+	dirty  []*head
+	spaces map[string]int64
+	lastID int64           // of the channels
+	litter map[int64]*head // channels with rows at or below their floor
+
+	// Of retention by count.
+	counts  map[int64]int64 // by namespace, as the last step was told
+	scan    int64           // where the scan of all channels is
+	scanned bool            // it has come to its end with these counts
+	over    map[string]bool // channels that have grown beyond their count since
+}
+
+func (w *writer) connect() error {
+	c, err := dial(w.store.path(), w.store.cfg.Relaxed)
+	w.c = c
+	return err
+}
+
+// begin reads what the writer keeps in memory.
+func (w *writer) begin() error {
+	w.heads, w.dirty, w.spaces = map[string]*head{}, nil, map[string]int64{}
+	if err := w.c.query(context.Background(), func(row []driverValue) error {
+		w.spaces[text(row[1])] = number(row[0])
+		return nil
+	}, "SELECT id, name FROM namespace"); err != nil {
+		return err
+	}
+	row, _, err := w.c.first("SELECT coalesce(max(id), 0) FROM channel")
+	if err != nil {
+		return err
+	}
+	w.lastID = number(row[0])
+	return nil
+}
+
+func (w *writer) run() {
+	var batch []*job
+	for {
+		batch = w.store.queue.take(batch[:0])
+		if len(batch) == 0 {
+			if w.store.queue.isClosed() {
+				return
+			}
+			continue
+		}
+		w.batch(batch)
+		clear(batch)
+	}
+}
+
+// batch carries out jobs in one transaction; when a fault is a group's own, each
+// in one of its own.
+func (w *writer) batch(jobs []*job) {
+	start := time.Now()
+	err := w.attempt(jobs, start)
+	if err == nil {
+		w.store.worked()
+		w.tell(jobs)
+		return
+	}
+	if len(jobs) > 1 && !broken(err) {
+		for i := range jobs {
+			w.batch(jobs[i : i+1])
+		}
+		return
+	}
+	if broken(err) {
+		w.store.failed(err)
+		err = unavailable(err)
+	}
+	w.observe(jobs, start, 0, err)
+	for _, j := range jobs {
+		j.results, j.commits, j.err = nil, nil, err
+		close(j.done)
+	}
+}
+
+// broken tells an error of the file, the disk or the connection from one of a
+// group.
+func broken(err error) bool {
+	switch code(err) {
+	case 0, 18, 19, 20, 25: // TOOBIG, CONSTRAINT, MISMATCH, RANGE
+		return errors.Is(err, errReconnect)
+	}
+	return true
+}
+
+var errReconnect = errors.New("the file cannot be opened")
+
+// attempt carries out jobs and commits them. After an error nothing has
+// happened, and what the writer keeps in memory is read anew.
+func (w *writer) attempt(jobs []*job, start time.Time) (err error) {
+	if w.c == nil {
+		if err := errors.Join(w.connect()); err != nil {
+			return fmt.Errorf("%w: %w", errReconnect, err)
+		}
+		if err := w.begin(); err != nil {
+			w.drop()
+			return fmt.Errorf("%w: %w", errReconnect, err)
+		}
+	}
+	defer func() {
+		if err != nil {
+			w.drop()
+		}
+	}()
+	if err := w.c.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		j.results, j.commits, j.err = nil, nil, nil
+		if j.work != nil {
+			j.err = j.work(w)
+		} else {
+			j.err = w.group(j)
+		}
+		if j.err != nil && !errors.Is(j.err, store.ErrConflict) && !errors.Is(j.err, store.ErrNotFound) {
+			return j.err
+		}
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	written := time.Now()
+	if err := w.c.exec("COMMIT"); err != nil {
+		return err
+	}
+	w.observe(jobs, start, time.Since(written), nil)
+	if len(w.heads) > maxHeads {
+		clear(w.heads)
+	}
+	return nil
+}
+
+// drop gives the connection up: what it was doing is rolled back, and the next
+// batch opens a new one.
+func (w *writer) drop() {
+	if w.c != nil {
+		_ = w.c.exec("ROLLBACK") // fails when the transaction has ended by itself
+		_ = w.c.close()
+		w.c = nil
+	}
+	w.heads, w.dirty = map[string]*head{}, nil
+}
+
+func (w *writer) observe(jobs []*job, start time.Time, sync time.Duration, err error) {
+	o := w.store.opt.Observer
+	if o == nil {
+		return
+	}
+	groups, commands := 0, 0
+	for _, j := range jobs {
+		if j.work == nil {
+			groups++
+			commands += len(j.group)
+		}
+	}
+	if groups > 0 {
+		o.Commit(groups, commands, time.Since(start), sync, err)
+	}
+}
+
+// tell hands on what was committed, then answers.
+func (w *writer) tell(jobs []*job) {
+	if told := w.store.opt.Committed; told != nil {
+		n := 0
+		for _, j := range jobs {
+			n += len(j.commits)
+		}
+		if n > 0 {
+			all := make([]store.Commit, 0, n)
+			for _, j := range jobs {
+				all = append(all, j.commits...)
+			}
+			told(all)
+		}
+	}
+	for _, j := range jobs {
+		close(j.done)
+	}
+}
+
+// group carries out the commands of one group. It looks before it writes, so
+// that a group which fails has changed nothing. Only where a command can meet
+// what the same group has written does it need a savepoint.
+func (w *writer) group(j *job) error {
+	if len(j.group) > 1 && mixed(j.group) {
+		return w.careful(j)
+	}
+	for _, c := range j.group {
+		if a, ok := c.(store.Append); ok && len(a.Key) > 0 {
+			if _, _, err := w.used(&a); err != nil {
+				return err
+			}
+		}
+	}
+	return w.carryOut(j)
+}
+
+// mixed tells whether commands of a group may depend on each other.
+func mixed(group []store.Command) bool {
+	keyed := 0
+	for _, c := range group {
+		switch c := c.(type) {
+		case store.Recall:
+			return true
+		case store.Append:
+			if len(c.Key) > 0 {
+				keyed++
+			}
+		}
+	}
+	return keyed > 1
+}
+
+func (w *writer) careful(j *job) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if err := w.c.exec("SAVEPOINT one"); err != nil {
+		return err
+	}
+	err := w.carryOut(j)
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
+		if err := errors.Join(w.c.exec("ROLLBACK TO one"), w.c.exec("RELEASE one"), w.begin()); err != nil {
+			return err
+		}
+		j.results, j.commits = nil, nil
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return w.c.exec("RELEASE one")
+}
+
+func (w *writer) carryOut(j *job) error {
+	j.results = make([]store.Result, 0, len(j.group))
+	for i := range j.group {
+		var err error
+		switch c := j.group[i].(type) {
+		case store.Append:
+			err = w.append(j, &c)
+		case store.Recall:
+			err = w.recall(j, c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// head finds or makes the head of a channel.
+func (w *writer) head(channel string, create bool) (*head, error) {
+	if h := w.heads[channel]; h != nil {
+		return h, nil
+	}
+	row, found, err := w.c.first("SELECT id, ns, top, floor, swept, recalled FROM channel WHERE name = ?", channel)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		h := &head{id: number(row[0]), name: channel, ns: number(row[1]), top: number(row[2]), floor: number(row[3]), swept: number(row[4]), recalled: number(row[5])}
+		w.heads[channel] = h
+		return h, nil
+	}
+	if !create {
+		return nil, nil
+	}
+	name, _, _ := strings.Cut(channel, ":")
+	ns, known := w.spaces[name]
+	if !known {
+		ns = int64(len(w.spaces)) + 1
+		if err := w.c.exec("INSERT INTO namespace (id, name) VALUES (?, ?)", ns, name); err != nil {
+			return nil, err
+		}
+		w.spaces[name] = ns
+	}
+	w.lastID++
+	h := &head{id: w.lastID, name: channel, ns: ns, fresh: true}
+	w.heads[channel] = h
+	return h, nil
+}
+
+func (w *writer) touch(h *head) {
+	if !h.dirty {
+		h.dirty = true
+		w.dirty = append(w.dirty, h)
+	}
+}
+
+// flush writes the heads that have changed.
+func (w *writer) flush() error {
+	for _, h := range w.dirty {
+		var err error
+		if h.fresh {
+			err = w.c.exec("INSERT INTO channel (id, name, ns, top, floor, swept, recalled) VALUES (?, ?, ?, ?, ?, ?, ?)", h.id, h.name, h.ns, h.top, h.floor, h.swept, h.recalled)
+		} else {
+			err = w.c.exec("UPDATE channel SET top = ?, floor = ?, swept = ?, recalled = ? WHERE id = ?", h.top, h.floor, h.swept, h.recalled, h.id)
+		}
+		if err != nil {
+			return err
+		}
+		h.fresh, h.dirty = false, false
+	}
+	w.dirty = w.dirty[:0]
+	return nil
+}
+
+// used finds what a key gave before; nil when it is free.
+func (w *writer) used(a *store.Append) (*store.Appended, *head, error) {
+	h, err := w.head(a.Channel, true)
+	if err != nil || h.fresh && h.top == 0 {
+		return nil, h, err
+	}
+	row, found, err := w.c.first("SELECT seq, id, expires, content FROM idem WHERE ch = ? AND key = ?", h.id, a.Key)
+	if err != nil || !found || number(row[2]) < a.Time {
+		return nil, h, err
+	}
+	if !bytes.Equal(blob(row[3]), a.Content) {
+		return nil, h, store.ErrConflict
+	}
+	return &store.Appended{Epoch: w.store.epoch, Seq: uint64(number(row[0])), ID: text(row[1]), Duplicate: true}, h, nil
+}
+
+func (w *writer) append(j *job, a *store.Append) error {
+	var h *head
+	var err error
+	if len(a.Key) > 0 {
+		var before *store.Appended
+		if before, h, err = w.used(a); err != nil {
+			return err
+		}
+		if before != nil {
+			j.results = append(j.results, *before)
+			return nil
+		}
+	} else if h, err = w.head(a.Channel, true); err != nil {
+		return err
+	}
+	seq := h.top + 1
+	var event, sender any
+	if a.Event != "message" {
+		event = a.Event
+	}
+	if b := packSender(a.Sender); b != nil {
+		sender = b
+	}
+	data := a.Data
+	if data == nil {
+		data = []byte{}
+	}
+	if err := w.c.exec("INSERT INTO message (ch, seq, age, id, event, sender, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		h.id, seq, h.ns<<ageShift|a.Time, packID(a.ID, a.Time), event, sender, data); err != nil {
+		return err
+	}
+	if len(a.Key) > 0 {
+		if err := w.c.exec("INSERT INTO idem (ch, key, seq, id, expires, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET seq = ?3, id = ?4, expires = ?5, content = ?6",
+			h.id, a.Key, seq, a.ID, a.Expires, a.Content); err != nil {
+			return err
+		}
+	}
+	h.top = seq
+	if a.Keep > 0 && seq-int64(a.Keep) > h.floor {
+		h.floor = seq - int64(a.Keep)
+		w.litter[h.id] = h
+	}
+	if keep := w.counts[h.ns]; keep > 0 && seq-keep > h.floor {
+		w.over[h.name] = true
+	}
+	w.touch(h)
+	j.results = append(j.results, store.Appended{Epoch: w.store.epoch, Seq: uint64(seq), ID: a.ID})
+	j.commits = append(j.commits, store.Commit{Channel: a.Channel, Epoch: w.store.epoch, Message: &store.Message{
+		Seq: uint64(seq), ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender,
+	}})
+	return nil
+}
+
+// find looks a message up that can still be read.
+func (w *writer) find(r store.Recall) (h *head, pos, seq int64, m store.Message, err error) {
+	if err := w.flush(); err != nil {
+		return nil, 0, 0, m, err
+	}
+	const columns = "SELECT c.name, m.pos, m.seq, m.age, m.id, m.recalled IS NOT NULL FROM message m JOIN channel c ON c.id = m.ch WHERE m.seq > c.floor AND "
+	var list [][]driverValue
+	look := func(query string, args ...driverValue) {
+		if err == nil && len(list) == 0 {
+			var row []driverValue
+			var found bool
+			if row, found, err = w.c.first(columns+query, args...); found {
+				list = append(list, row)
+			}
+		}
+	}
+	switch {
+	case r.Channel != "" && r.Seq > 0:
+		look("c.name = ? AND m.seq = ?", r.Channel, int64(min(r.Seq, 1<<63-1)))
+	default:
+		if ms := timeOf(r.ID); ms >= 0 && ms <= maxTime {
+			short := packID(r.ID, ms)
+			for name, ns := range w.spaces {
+				if space, _, _ := strings.Cut(r.Channel, ":"); r.Channel != "" && space != name {
+					continue
+				}
+				if r.Channel != "" {
+					look("m.age = ? AND m.id = ? AND c.name = ?", ns<<ageShift|ms, short, r.Channel)
+				} else {
+					look("m.age = ? AND m.id = ?", ns<<ageShift|ms, short)
+				}
+			}
+		}
+		if r.Channel != "" {
+			look("length(m.id) = 26 AND m.id = ? AND c.name = ?", []byte(r.ID), r.Channel)
+		} else {
+			look("length(m.id) = 26 AND m.id = ?", []byte(r.ID))
+		}
+	}
+	if err != nil {
+		return nil, 0, 0, m, err
+	}
+	if len(list) == 0 {
+		return nil, 0, 0, m, store.ErrNotFound
+	}
+	row := list[0]
+	if h, err = w.head(text(row[0]), false); err != nil {
+		return nil, 0, 0, m, err
+	}
+	ms := number(row[3]) & maxTime
+	m = store.Message{Seq: uint64(number(row[2])), ID: unpackID(blob(row[4]), ms), Time: ms, Recalled: number(row[5]) != 0}
+	return h, number(row[1]), number(row[2]), m, nil
+}
+
+func (w *writer) recall(j *job, r store.Recall) error {
+	h, pos, _, m, err := w.find(r)
+	if err != nil {
+		return err
+	}
+	already := m.Recalled
+	j.results = append(j.results, store.Recalled{Channel: h.name, Seq: m.Seq, ID: m.ID, Already: already})
+	if already {
+		return nil
+	}
+	// What is taken out is overwritten in the file.
+	if err := errors.Join(w.c.exec("PRAGMA secure_delete = ON"),
+		w.c.exec("UPDATE message SET event = NULL, sender = NULL, data = NULL, recalled = ? WHERE pos = ?", h.top, pos),
+		w.c.exec("PRAGMA secure_delete = OFF")); err != nil {
+		return err
+	}
+	h.recalled = h.top
+	w.touch(h)
+	m.Recalled = true
+	j.commits = append(j.commits, store.Commit{Channel: h.name, Epoch: w.store.epoch, Recall: &m})
+	return nil
+}

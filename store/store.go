@@ -186,6 +186,9 @@ type Head struct {
 	// Recalled is what Top was when a message was last withdrawn; zero: never. Who
 	// has everything up to a seq beyond it need not ask for [Store.Recalls].
 	Recalled uint64
+	// Recalls is how many messages were withdrawn, ever: a process that knows of
+	// fewer has to look which.
+	Recalls uint64
 }
 
 // Query asks for messages with After < seq, or with seq < Before when Backward.

@@ -58,6 +58,7 @@ type task struct {
 	messages      int
 	workers       int
 	group         int
+	page          int
 	keys          bool
 	bytes         int
 	warmup, span  time.Duration
@@ -81,6 +82,7 @@ func main() {
 	flag.IntVar(&t.messages, "messages", 0, "load: messages")
 	flag.IntVar(&t.workers, "workers", 1, "goroutines")
 	flag.IntVar(&t.group, "group", 1, "fill, load: messages of one call")
+	flag.IntVar(&t.page, "page", 10, "read: messages of a page")
 	flag.BoolVar(&t.keys, "keys", false, "append: with an idempotency key")
 	flag.IntVar(&t.bytes, "bytes", 0, "floor: bytes of a write")
 	flag.DurationVar(&t.warmup, "warmup", time.Second, "before measuring")
@@ -307,12 +309,11 @@ func (t *task) appends(ctx context.Context, i int) func() (int, error) {
 	}
 }
 
-// reads reads the ten messages after one at random.
+// reads reads a page of messages after one at random.
 func (t *task) reads(ctx context.Context, _ int) func() (int, error) {
-	const limit = 10
-	each := max(1, t.messages/t.channels-limit)
+	each := max(1, t.messages/t.channels-t.page)
 	return func() (int, error) {
-		page, err := t.kept.Read(ctx, store.Query{Channel: channel(rand.IntN(t.channels)), After: uint64(rand.IntN(each)), Limit: limit})
+		page, err := t.kept.Read(ctx, store.Query{Channel: channel(rand.IntN(t.channels)), After: uint64(rand.IntN(each)), Limit: t.page})
 		return len(page.Messages), err
 	}
 }

@@ -98,7 +98,7 @@ type channel struct {
 	bytes     int
 	early     map[uint64]store.Commit // what came after a hole
 	filling   bool
-	seen      uint64 // the head in the store when it was last compared
+	seen      store.Head // what the store said when it was last compared
 }
 
 // withdrawal is a message that was withdrawn.
@@ -271,6 +271,7 @@ func (f *Feeds) load(ctx context.Context, name string) (*channel, error) {
 	if !ch.known { // a commit may have told the head meanwhile
 		ch.known, ch.epoch, ch.head = true, head.Epoch, head.Top
 	}
+	ch.seen = head
 	ch.withdrawn = head.Recalled
 	if ch.recalls != recalls {
 		ch.withdrawn = ch.head

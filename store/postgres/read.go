@@ -17,7 +17,7 @@ import (
 // Each read is one statement, so that all it gives is of the same moment.
 const (
 	sqlHeads = `
-SELECT s.epoch, coalesce(c.top, 0), coalesce(c.floor, 0), coalesce(c.recalled, 0)
+SELECT s.epoch, coalesce(c.top, 0), coalesce(c.floor, 0), coalesce(c.recalled, 0), coalesce(c.recalls, 0)
 FROM store s CROSS JOIN unnest($1::bytea[]) WITH ORDINALITY AS w(name, ord)
 LEFT JOIN LATERAL (SELECT * FROM channel WHERE channel.name = w.name OFFSET 0) AS c ON true
 ORDER BY w.ord`
@@ -27,7 +27,7 @@ ORDER BY w.ord`
 
 	// before is the sum of the data before a message, in the direction of reading.
 	sqlReadHead = `
-SELECT s.epoch, coalesce(c.top, 0), coalesce(c.floor, 0), coalesce(c.recalled, 0), ` + messageColumns + `
+SELECT s.epoch, coalesce(c.top, 0), coalesce(c.floor, 0), coalesce(c.recalled, 0), coalesce(c.recalls, 0), ` + messageColumns + `
 FROM store s
 LEFT JOIN channel c ON c.name = $1
 LEFT JOIN LATERAL (
@@ -81,7 +81,7 @@ func (s *Store) Heads(ctx context.Context, channels ...string) (heads []store.He
 		defer rows.Close()
 		for rows.Next() {
 			var h headColumns
-			if err := rows.Scan(&h.epoch, &h.top, &h.floor, &h.recalled); err != nil {
+			if err := rows.Scan(&h.epoch, &h.top, &h.floor, &h.recalled, &h.recalls); err != nil {
 				return err
 			}
 			heads = append(heads, h.head())
@@ -98,12 +98,12 @@ func (s *Store) Heads(ctx context.Context, channels ...string) (heads []store.He
 }
 
 type headColumns struct {
-	epoch                string
-	top, floor, recalled int64
+	epoch                         string
+	top, floor, recalled, recalls int64
 }
 
 func (h *headColumns) head() store.Head {
-	return store.Head{Epoch: h.epoch, Top: uint64(h.top), Floor: uint64(h.floor), Recalled: uint64(h.recalled)}
+	return store.Head{Epoch: h.epoch, Top: uint64(h.top), Floor: uint64(h.floor), Recalled: uint64(h.recalled), Recalls: uint64(h.recalls)}
 }
 
 // clamp makes a seq that a caller gave fit into a column.
@@ -134,7 +134,7 @@ func (s *Store) Read(ctx context.Context, q store.Query) (page store.Page, err e
 		var h headColumns
 		for rows.Next() {
 			var m messageScan
-			if err := rows.Scan(append([]any{&h.epoch, &h.top, &h.floor, &h.recalled}, m.targets()...)...); err != nil {
+			if err := rows.Scan(append([]any{&h.epoch, &h.top, &h.floor, &h.recalled, &h.recalls}, m.targets()...)...); err != nil {
 				return err
 			}
 			if m.seq == nil {

@@ -40,7 +40,7 @@ WITH target AS MATERIALIZED (
 	UPDATE message SET event = NULL, sender = NULL, data = NULL, recalled = (SELECT top FROM target)
 	WHERE channel = (SELECT channel FROM target WHERE recalled IS NULL) AND seq = $2
 ), noted AS (
-	UPDATE channel SET recalled = (SELECT top FROM target)
+	UPDATE channel SET recalled = (SELECT top FROM target), recalls = recalls + 1
 	WHERE id = (SELECT channel FROM target WHERE recalled IS NULL)
 )
 SELECT time, id, recalled IS NOT NULL FROM target`

@@ -165,7 +165,7 @@ func verifySample(t *testing.T, s store.Store) {
 	}
 	page.Head.Epoch = ""
 	want := store.Page{
-		Head: store.Head{Top: 4, Floor: 1, Recalled: 4},
+		Head: store.Head{Top: 4, Floor: 1, Recalled: 4, Recalls: 1},
 		Messages: []store.Message{
 			{Seq: 2, ID: sample[1].ID, Time: sample[1].Time, Event: "news", Data: sample[1].Data, Sender: sample[1].Sender},
 			{Seq: 3, ID: sample[2].ID, Time: sample[2].Time, Recalled: true},

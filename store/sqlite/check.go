@@ -46,12 +46,12 @@ func existing(dir string) (*conn, error) {
 
 // checks are what must not be found, each with the sentence for a row of it.
 var checks = []struct{ query, sentence string }{
-	{"SELECT c.name, c.top, c.floor, c.swept, c.recalled FROM channel c WHERE c.floor > c.top OR c.swept > c.floor OR c.recalled > c.top OR c.floor < 0",
+	{"SELECT c.name, c.top, c.floor, c.swept, c.recalled FROM head c WHERE c.floor > c.top OR c.swept > c.floor OR c.recalled > c.top OR c.floor < 0",
 		"channel %v: its head makes no sense: top %v, floor %v, swept %v, recalled %v"},
-	{"SELECT c.name, c.floor + 1, c.top, count(m.pos) FROM channel c LEFT JOIN message m ON m.ch = c.id AND m.seq > c.floor AND m.seq <= c.top GROUP BY c.id HAVING count(m.pos) <> c.top - c.floor",
+	{"SELECT c.name, c.floor + 1, c.top, count(m.pos) FROM head c LEFT JOIN message m ON m.ch = c.id AND m.seq > c.floor AND m.seq <= c.top GROUP BY c.id HAVING count(m.pos) <> c.top - c.floor",
 		"channel %v: of the messages %v to %v only %v are there"},
-	{"SELECT c.name, m.seq, c.top FROM message m JOIN channel c ON c.id = m.ch WHERE m.seq > c.top OR m.seq < 1",
-		"channel %v: message %v is beyond its end, which is %v"},
+	{"SELECT c.name, m.seq FROM message m JOIN channel c ON c.id = m.ch WHERE m.seq < 1",
+		"channel %v: message %v stands before its beginning"},
 	{"SELECT m.pos, m.ch FROM message m LEFT JOIN channel c ON c.id = m.ch WHERE c.id IS NULL",
 		"message at %v belongs to channel %v, which does not exist"},
 	{"SELECT c.name, m.seq FROM message m JOIN channel c ON c.id = m.ch WHERE m.recalled IS NOT NULL AND m.data IS NOT NULL",
@@ -60,7 +60,7 @@ var checks = []struct{ query, sentence string }{
 		"channel %v: message %v is kept under another namespace"},
 	{"SELECT c.name, c.ns FROM channel c LEFT JOIN namespace n ON n.id = c.ns WHERE n.id IS NULL",
 		"channel %v belongs to namespace %v, which does not exist"},
-	{"SELECT i.ch, i.seq FROM idem i LEFT JOIN channel c ON c.id = i.ch WHERE c.id IS NULL OR i.seq > c.top",
+	{"SELECT i.ch, i.seq FROM idem i LEFT JOIN head c ON c.id = i.ch WHERE c.id IS NULL OR i.seq > c.top",
 		"a key of channel %v points to message %v, which never was"},
 }
 

@@ -99,7 +99,7 @@ func TestOlderFilesAreBroughtUpToDate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if page.Head != (store.Head{Epoch: "anepochofold", Top: 4, Floor: 1, Recalled: 4}) || len(page.Messages) != 3 {
+		if page.Head != (store.Head{Epoch: "anepochofold", Top: 4, Floor: 1, Recalled: 4, Recalls: 1}) || len(page.Messages) != 3 {
 			t.Fatalf("%s: got %+v", file, page)
 		}
 		first, stub, last := page.Messages[0], page.Messages[1], page.Messages[2]
@@ -306,7 +306,8 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	}
 	for statement, want := range map[string]string{
 		"DELETE FROM message WHERE seq = 3":                              "channel room:1: of the messages 1 to 5 only 4 are there",
-		"UPDATE channel SET top = 4":                                     "channel room:1: message 5 is beyond its end, which is 4",
+		"UPDATE channel SET top = 9":                                     "channel room:1: of the messages 1 to 9 only 5 are there",
+		"UPDATE message SET seq = 0 WHERE seq = 1":                       "channel room:1: message 0 stands before its beginning",
 		"UPDATE channel SET floor = 9":                                   "channel room:1: its head makes no sense: top 5, floor 9, swept 0, recalled 0",
 		"UPDATE message SET ch = 77 WHERE seq = 2":                       "belongs to channel 77, which does not exist",
 		"UPDATE message SET recalled = 1 WHERE seq = 2":                  "channel room:1: message 2 was withdrawn and still has its content",

@@ -46,9 +46,9 @@ func (s *Store) head(ctx context.Context, c *conn, channel string) (h store.Head
 	h.Epoch = s.epoch
 	err = c.query(ctx, func(row []driverValue) error {
 		id = number(row[0])
-		h.Top, h.Floor, h.Recalled = uint64(number(row[1])), uint64(number(row[2])), uint64(number(row[3]))
+		h.Top, h.Floor, h.Recalled, h.Recalls = uint64(number(row[1])), uint64(number(row[2])), uint64(number(row[3])), uint64(number(row[4]))
 		return nil
-	}, "SELECT id, top, floor, recalled FROM channel WHERE name = ?", channel)
+	}, "SELECT id, top, floor, recalled, recalls FROM head WHERE name = ?", channel)
 	return h, id, err
 }
 
@@ -71,10 +71,12 @@ func (s *Store) Heads(ctx context.Context, channels ...string) (heads []store.He
 	return heads, nil
 }
 
+// A bare parameter behind LIMIT would make SQLite prepare the statement again for
+// each value of it, hence the sum.
 const (
 	messageColumns = "SELECT seq, age, id, event, sender, data, recalled FROM message "
-	forward        = messageColumns + "WHERE ch = ? AND seq > ? ORDER BY seq LIMIT ?"
-	backward       = messageColumns + "WHERE ch = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+	forward        = messageColumns + "WHERE ch = ? AND seq > ? ORDER BY seq LIMIT ? + 0"
+	backward       = messageColumns + "WHERE ch = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ? + 0"
 )
 
 func messageOf(row []driverValue) store.Message {
@@ -164,7 +166,7 @@ func (s *Store) Recalls(ctx context.Context, channel string, since uint64, limit
 		return c.query(ctx, func(row []driverValue) error {
 			list = append(list, messageOf(row))
 			return nil
-		}, messageColumns+"WHERE ch = ?1 AND recalled IS NOT NULL AND recalled >= ?2 AND seq <= ?2 AND seq > ?3 ORDER BY seq LIMIT ?4", id, at, int64(head.Floor), int64(limit))
+		}, messageColumns+"WHERE ch = ?1 AND recalled IS NOT NULL AND recalled >= ?2 AND seq <= ?2 AND seq > ?3 ORDER BY seq LIMIT ?4 + 0", id, at, int64(head.Floor), int64(limit))
 	})
 	return list, err
 }
@@ -177,10 +179,24 @@ func (s *Store) Stats(ctx context.Context) (st store.Stats, err error) {
 				st.Bytes += info.Size()
 			}
 		}
-		return c.query(ctx, func(row []driverValue) error {
-			st.Channels, st.Messages = number(row[0]), number(row[1])
+		if err := c.query(ctx, func(row []driverValue) error {
+			st.Channels = number(row[0])
 			return nil
-		}, "SELECT count(*), coalesce(sum(top - floor), 0) FROM channel")
+		}, "SELECT count(*) FROM channel"); err != nil {
+			return err
+		}
+		messages := "SELECT coalesce(sum(top - floor), 0) FROM head"
+		if st.Channels > maxCounted {
+			messages = "SELECT coalesce(max(pos) - min(pos) + 1, 0) FROM (SELECT max(pos) AS pos FROM message UNION ALL SELECT min(pos) FROM message)"
+		}
+		return c.query(ctx, func(row []driverValue) error {
+			st.Messages = number(row[0])
+			return nil
+		}, messages)
 	})
 	return st, err
 }
+
+// maxCounted is how many channels there may be for their messages to be counted
+// one by one. Of more, what was deleted in the middle is not left out.
+const maxCounted = 100_000

@@ -70,7 +70,7 @@ func (w *writer) trim(rules []store.Keep, now time.Time, budget int, t *store.Tr
 	if len(w.litter) > 0 {
 		t.More = true
 	}
-	n, err := w.c.changed("DELETE FROM idem WHERE (ch, key) IN (SELECT ch, key FROM idem WHERE expires < ? LIMIT ?)", now.UnixMilli(), int64(budget))
+	n, err := w.c.changed("DELETE FROM idem WHERE (ch, key) IN (SELECT ch, key FROM idem WHERE expires < ? LIMIT ? + 0)", now.UnixMilli(), int64(budget))
 	t.Keys = n
 	t.More = t.More || n >= budget
 	return err
@@ -100,7 +100,7 @@ func (w *writer) tooOld(ns, before int64, budget int) (full bool, err error) {
 		list = append(list, old{text(row[0]), number(row[1])})
 		n += number(row[2])
 		return nil
-	}, `SELECT c.name, max(m.seq), count(*) FROM (SELECT ch, seq FROM message WHERE age >= ?1 AND age < ?2 ORDER BY age LIMIT ?3) m JOIN channel c ON c.id = m.ch GROUP BY m.ch`,
+	}, `SELECT c.name, max(m.seq), count(*) FROM (SELECT ch, seq FROM message WHERE age >= ?1 AND age < ?2 ORDER BY age LIMIT ?3 + 0) m JOIN channel c ON c.id = m.ch GROUP BY m.ch`,
 		ns<<ageShift, ns<<ageShift+min(before, maxTime+1), int64(budget))
 	if err != nil {
 		return false, err
@@ -139,7 +139,7 @@ func (w *writer) tooMany(rules []store.Keep) (more bool, err error) {
 				names = append(names, text(row[1]))
 			}
 			return nil
-		}, "SELECT id, name, ns, top, floor, swept FROM channel WHERE id > ? ORDER BY id LIMIT ?", w.scan, int64(scanChannels)); err != nil {
+		}, "SELECT id, name, ns, top, floor, swept FROM head WHERE id > ? ORDER BY id LIMIT ? + 0", w.scan, int64(scanChannels)); err != nil {
 			return false, err
 		}
 		w.scan, w.scanned = last, seen < scanChannels
@@ -168,7 +168,7 @@ func (w *writer) sweep(h *head, budget int) (done bool, n int, err error) {
 	if h, err = w.head(h.name, false); err != nil || h == nil {
 		return h == nil, 0, err // it was rolled back
 	}
-	n, err = w.c.changed("DELETE FROM message WHERE pos IN (SELECT pos FROM message WHERE ch = ? AND seq <= ? ORDER BY seq LIMIT ?)", h.id, h.floor, int64(budget))
+	n, err = w.c.changed("DELETE FROM message WHERE pos IN (SELECT pos FROM message WHERE ch = ? AND seq <= ? ORDER BY seq LIMIT ? + 0)", h.id, h.floor, int64(budget))
 	if err != nil {
 		return false, 0, err
 	}

@@ -13,12 +13,12 @@ import (
 
 // head is a channel as the writer knows it.
 type head struct {
-	id                          int64
-	name                        string
-	ns                          int64
-	top, floor, swept, recalled int64
-	fresh                       bool // it has no row yet
-	dirty                       bool // its row is older
+	id                                   int64
+	name                                 string
+	ns                                   int64
+	top, floor, swept, recalled, recalls int64
+	fresh                                bool // it has no row yet
+	dirty                                bool // its row is older
 }
 
 // maxHeads bounds the heads that are kept in memory.
@@ -287,12 +287,12 @@ func (w *writer) head(channel string, create bool) (*head, error) {
 	if h := w.heads[channel]; h != nil {
 		return h, nil
 	}
-	row, found, err := w.c.first("SELECT id, ns, top, floor, swept, recalled FROM channel WHERE name = ?", channel)
+	row, found, err := w.c.first("SELECT id, ns, top, floor, swept, recalled, recalls FROM head WHERE name = ?", channel)
 	if err != nil {
 		return nil, err
 	}
 	if found {
-		h := &head{id: number(row[0]), name: channel, ns: number(row[1]), top: number(row[2]), floor: number(row[3]), swept: number(row[4]), recalled: number(row[5])}
+		h := &head{id: number(row[0]), name: channel, ns: number(row[1]), top: number(row[2]), floor: number(row[3]), swept: number(row[4]), recalled: number(row[5]), recalls: number(row[6])}
 		w.heads[channel] = h
 		return h, nil
 	}
@@ -326,9 +326,9 @@ func (w *writer) flush() error {
 	for _, h := range w.dirty {
 		var err error
 		if h.fresh {
-			err = w.c.exec("INSERT INTO channel (id, name, ns, top, floor, swept, recalled) VALUES (?, ?, ?, ?, ?, ?, ?)", h.id, h.name, h.ns, h.top, h.floor, h.swept, h.recalled)
+			err = w.c.exec("INSERT INTO channel (id, name, ns, top, floor, swept, recalled, recalls) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", h.id, h.name, h.ns, h.top, h.floor, h.swept, h.recalled, h.recalls)
 		} else {
-			err = w.c.exec("UPDATE channel SET top = ?, floor = ?, swept = ?, recalled = ? WHERE id = ?", h.top, h.floor, h.swept, h.recalled, h.id)
+			err = w.c.exec("UPDATE channel SET top = ?, floor = ?, swept = ?, recalled = ?, recalls = ? WHERE id = ?", h.top, h.floor, h.swept, h.recalled, h.recalls, h.id)
 		}
 		if err != nil {
 			return err
@@ -396,11 +396,14 @@ func (w *writer) append(j *job, a *store.Append) error {
 	if a.Keep > 0 && seq-int64(a.Keep) > h.floor {
 		h.floor = seq - int64(a.Keep)
 		w.litter[h.id] = h
+		w.touch(h)
 	}
 	if keep := w.counts[h.ns]; keep > 0 && seq-keep > h.floor {
 		w.over[h.name] = true
 	}
-	w.touch(h)
+	if h.fresh {
+		w.touch(h)
+	}
 	j.results = append(j.results, store.Appended{Epoch: w.store.epoch, Seq: uint64(seq), ID: a.ID})
 	j.commits = append(j.commits, store.Commit{Channel: a.Channel, Epoch: w.store.epoch, Message: &store.Message{
 		Seq: uint64(seq), ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender,
@@ -479,6 +482,7 @@ func (w *writer) recall(j *job, r store.Recall) error {
 		return err
 	}
 	h.recalled = h.top
+	h.recalls++
 	w.touch(h)
 	m.Recalled = true
 	j.commits = append(j.commits, store.Commit{Channel: h.name, Epoch: w.store.epoch, Recall: &m})

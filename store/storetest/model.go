@@ -111,6 +111,7 @@ func (m *model) recall(r store.Recall) (store.Result, error) {
 			if !message.Recalled {
 				c.messages[seq] = store.Message{Seq: seq, ID: message.ID, Time: message.Time, Recalled: true}
 				c.at[seq], c.head.Recalled = c.head.Top, c.head.Top
+				c.head.Recalls++
 				stub := c.messages[seq]
 				m.told = append(m.told, store.Commit{Channel: name, Epoch: m.epoch, Recall: &stub})
 			}

@@ -28,7 +28,8 @@ CREATE TABLE channel (
     top       bigint   NOT NULL DEFAULT 0,
     floor     bigint   NOT NULL DEFAULT 0,
     swept     bigint   NOT NULL DEFAULT 0,
-    recalled  bigint   NOT NULL DEFAULT 0 -- what top was at the last recall
+    recalled  bigint   NOT NULL DEFAULT 0, -- what top was at the last recall
+    recalls   integer  NOT NULL DEFAULT 0  -- how many messages were withdrawn, ever
 ) WITH (fillfactor = 75);
 
 -- Messages. Eight columns, because nine would cost each row eight bytes.

@@ -15,10 +15,11 @@ CREATE TABLE channel (
     id       INTEGER PRIMARY KEY,
     name     TEXT NOT NULL UNIQUE,
     ns       INTEGER NOT NULL,
-    top      INTEGER NOT NULL,
+    top      INTEGER NOT NULL, -- of when the row was written; see head
     floor    INTEGER NOT NULL,
     swept    INTEGER NOT NULL,
-    recalled INTEGER NOT NULL -- what top was at the last recall
+    recalled INTEGER NOT NULL, -- what top was at the last recall
+    recalls  INTEGER NOT NULL  -- how many messages were withdrawn, ever
 );
 
 -- Messages, in the order in which they came: the table only grows at its end.
@@ -38,6 +39,14 @@ CREATE INDEX message_age ON message (age);
 CREATE INDEX message_foreign ON message (id) WHERE length(id) = 26;
 CREATE INDEX message_recalled ON message (ch, seq) WHERE recalled IS NOT NULL;
 
+-- Where channels end. A message alone moves the end of its channel, so that an
+-- append changes no row of channel; top there is the end when the row was last
+-- written, and rows are written whenever messages are deleted.
+CREATE VIEW head AS
+SELECT id, name, ns, floor, swept, recalled, recalls,
+       max(top, coalesce((SELECT seq FROM message WHERE ch = channel.id ORDER BY seq DESC LIMIT 1), 0)) AS top
+FROM channel;
+
 -- Idempotency keys and what they gave.
 CREATE TABLE idem (
     ch      INTEGER NOT NULL,
@@ -52,7 +61,7 @@ CREATE INDEX idem_expires ON idem (expires);
 
 INSERT INTO meta VALUES ('epoch', 'anepochofold');
 INSERT INTO namespace VALUES (1, 'room');
-INSERT INTO channel VALUES (1, 'room:1', 1, 4, 1, 0, 4);
+INSERT INTO channel VALUES (1, 'room:1', 1, 4, 1, 0, 4, 1);
 INSERT INTO message VALUES (1, 1, 1, 283238060785663, x'00000000000000000001', NULL, NULL, '"one"', NULL);
 INSERT INTO message VALUES (2, 1, 2, 283238060785663, x'00000000000000000002', 'said', x'03616e6e0000', '"two"', NULL);
 INSERT INTO message VALUES (3, 1, 3, 283238060785663, x'00000000000000000003', NULL, NULL, NULL, 4);

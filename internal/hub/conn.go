@@ -18,7 +18,7 @@ type Conn struct {
 	shard    *shard
 	out      Outlet
 	owner    any
-	encoding uint8
+	encoding Encoding
 	since    int64
 
 	pos  int  // place in the shard's list; guarded by the shard's connsMu
@@ -38,10 +38,10 @@ type Conn struct {
 	gone     bool
 }
 
-// Add makes a connection known. owner is what [Conn.Owner] gives back; encoding
-// is an index into [Config].Encodings.
-func (h *Hub) Add(c *Conn, out Outlet, encoding int, owner any, identity auth.Identity, nowMilli int64) {
-	c.hub, c.out, c.owner, c.encoding, c.since = h, out, owner, uint8(encoding), nowMilli
+// Add makes a connection known. owner is what [Conn.Owner] gives back.
+// Connections whose encodings are equal, as Go values, share what is encoded.
+func (h *Hub) Add(c *Conn, out Outlet, encoding Encoding, owner any, identity auth.Identity, nowMilli int64) {
+	c.hub, c.out, c.owner, c.encoding, c.since = h, out, owner, encoding, nowMilli
 	c.shard = h.shards[int(h.turn.Add(1))%len(h.shards)]
 	cs := h.connStripe(c.ID)
 	cs.mu.Lock()
@@ -140,12 +140,12 @@ func (c *Conn) SendFrame(frame []byte, then func()) bool {
 
 // Encode gives a frame in the encoding of the connection's transport.
 func (c *Conn) Encode(frame []byte) []byte {
-	return c.hub.Encode(int(c.encoding), frame)
+	return Encode(c.encoding, frame)
 }
 
 // AppendEncoded appends a frame in the encoding of the connection's transport.
 func (c *Conn) AppendEncoded(dst, frame []byte) []byte {
-	return c.hub.cfg.Encodings[c.encoding].Append(dst, frame)
+	return c.encoding.Append(dst, frame)
 }
 
 // wire encodes several frames, to leave in one write.
@@ -301,7 +301,10 @@ func (c *Conn) Drops(fn func(channel string, count uint32)) {
 	}
 }
 
-// Encode gives a frame in an encoding of the hub.
-func (h *Hub) Encode(encoding int, frame []byte) []byte {
-	return h.cfg.Encodings[encoding].Append(make([]byte, 0, len(frame)+16), frame)
+// Encode gives a frame in an encoding.
+func Encode(e Encoding, frame []byte) []byte {
+	return e.Append(make([]byte, 0, len(frame)+16), frame)
 }
+
+// Encoding gives one of [Config].Encodings.
+func (h *Hub) Encoding(index int) Encoding { return h.cfg.Encodings[index] }

@@ -244,7 +244,7 @@ type target struct {
 	sub      link.Subscriber
 	log      *Sub  // not nil: it reads a log channel
 	except   *Conn // not nil: leave out the frames that except it
-	encoding uint8
+	encoding Encoding
 	watcher  bool
 	bound    bool
 }
@@ -255,16 +255,29 @@ type worker struct {
 	shard   *shard
 	targets [chunk]target
 	skipped []*bool
-	built   [maxClasses][]link.Buf
-	have    [maxClasses]bool
+	classes []class
+	last    int              // the class that was used last
+	index   map[classKey]int // nil: there are few
 
 	delivered int64 // messages of the pass that runs
 }
 
-// A class is a set of receivers that get the same bytes: encoding, watcher, bound.
+// class is a set of receivers that get the same bytes, and those bytes.
+type class struct {
+	classKey
+	bufs []link.Buf
+}
+
+type classKey struct {
+	encoding       Encoding
+	watcher, bound bool
+}
+
+// So many classes are looked through one by one, and so many are kept for the
+// next pass.
 const (
-	maxEncodings = 16
-	maxClasses   = maxEncodings * 4
+	fewClasses = 8
+	maxClasses = 64
 )
 
 // pass hands batch to every receiver of p and tells for how many deliveries it
@@ -329,16 +342,7 @@ func (w *worker) eventPass(p *part, batch []pend) int {
 		if t.except != nil {
 			bufs = w.build(nil, batch, t, t.except)
 		} else {
-			class := int(t.encoding) * 4
-			if mixed {
-				if t.watcher {
-					class++
-				}
-				if t.bound {
-					class += 2
-				}
-			}
-			bufs = w.shared(class, batch, t)
+			bufs = w.shared(mixed && t.watcher, mixed && t.bound, batch, t)
 		}
 		if len(bufs) > 0 {
 			t.out.Send(bufs, t.sub)
@@ -350,12 +354,43 @@ func (w *worker) eventPass(p *part, batch []pend) int {
 }
 
 // shared gives what all receivers of t's class get, made once in a pass.
-func (w *worker) shared(class int, batch []pend, t *target) []link.Buf {
-	if !w.have[class] {
-		w.have[class] = true
-		w.built[class] = w.build(w.built[class][:0], batch, t, nil)
+func (w *worker) shared(watcher, bound bool, batch []pend, t *target) []link.Buf {
+	is := func(c *class) bool { return c.encoding == t.encoding && c.watcher == watcher && c.bound == bound }
+	if w.last < len(w.classes) && is(&w.classes[w.last]) {
+		return w.classes[w.last].bufs
 	}
-	return w.built[class]
+	key := classKey{t.encoding, watcher, bound}
+	if len(w.classes) <= fewClasses {
+		for i := range w.classes {
+			if is(&w.classes[i]) {
+				w.last = i
+				return w.classes[i].bufs
+			}
+		}
+	} else if i, ok := w.index[key]; ok {
+		w.last = i
+		return w.classes[i].bufs
+	}
+	var bufs []link.Buf
+	if len(w.classes) < cap(w.classes) {
+		bufs = w.classes[:len(w.classes)+1][len(w.classes)].bufs[:0] // of an earlier pass
+	}
+	w.last = len(w.classes)
+	w.classes = append(w.classes, class{key, w.build(bufs, batch, t, nil)})
+	if len(w.classes) > fewClasses {
+		w.list()
+	}
+	return w.classes[w.last].bufs
+}
+
+// list makes the newest class, or all of them, be found by their keys.
+func (w *worker) list() {
+	if w.index == nil {
+		w.index = map[classKey]int{}
+	}
+	for i := len(w.index); i < len(w.classes); i++ {
+		w.index[w.classes[i].classKey] = i
+	}
 }
 
 // reset forgets what belonged to one run of a pass.
@@ -365,11 +400,13 @@ func (w *worker) reset() {
 		w.skipped[i] = nil
 	}
 	w.skipped = w.skipped[:0]
-	for i := range w.have {
-		if w.have[i] {
-			w.have[i] = false
-			clear(w.built[i])
-		}
+	for i := range w.classes {
+		clear(w.classes[i].bufs)
+		w.classes[i].encoding = nil
+	}
+	w.classes, w.index = w.classes[:0], nil
+	if cap(w.classes) > maxClasses {
+		w.classes = nil
 	}
 }
 
@@ -408,7 +445,7 @@ func (w *worker) markConns(batch []pend) {
 
 // build joins the frames that a receiver gets, in its encoding.
 func (w *worker) build(bufs []link.Buf, batch []pend, t *target, except *Conn) []link.Buf {
-	enc := w.hub.cfg.Encodings[t.encoding]
+	enc := t.encoding
 	size := 0
 	wanted := func(f *pend) bool {
 		return !(f.watchersOnly && !t.watcher || f.boundOnly && !t.bound || except != nil && slices.Contains(f.except, except))

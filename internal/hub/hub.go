@@ -50,7 +50,8 @@ type Outlet interface {
 	Remote() netip.AddrPort
 }
 
-// Encoding turns a JSON frame into the bytes of a transport.
+// Encoding turns a JSON frame into the bytes of a transport. Its values can be
+// compared: equal ones make the same bytes.
 type Encoding interface {
 	Append(dst, frame []byte) []byte
 }
@@ -89,7 +90,7 @@ const (
 
 // Config of a [Hub].
 type Config struct {
-	Encodings []Encoding    // what connections may ask for, by index; at least one
+	Encodings []Encoding    // those that doors know by index; may be empty
 	Shards    int           // zero: GOMAXPROCS
 	Patience  time.Duration // how long a publisher is made to wait; zero: 200 ms
 

@@ -264,7 +264,7 @@ func TestPublishersArePaced(t *testing.T) {
 	w := start(t, hub.Config{Shards: 1, Patience: 50 * time.Millisecond})
 	p := newPeer()
 	p.out.slow = make(chan struct{})
-	w.Add(&p.Conn, &p.out, 0, p, auth.Identity{}, 1)
+	w.Add(&p.Conn, &p.out, w.Encoding(0), p, auth.Identity{}, 1)
 	w.subscribe(p, "room:1")
 	accepted := 1
 	_, err := w.Publish(context.Background(), "room:1", []byte("m"), nil)
@@ -342,7 +342,7 @@ func BenchmarkPublishToThousand(b *testing.B) {
 	defer w.Close()
 	for range 1000 {
 		p := newPeer()
-		w.Add(&p.Conn, blackHole{}, 0, p, auth.Identity{}, 1)
+		w.Add(&p.Conn, blackHole{}, w.Encoding(0), p, auth.Identity{}, 1)
 		w.subscribe(p, "room:1")
 	}
 	frame := []byte(strings.Repeat("x", 128))

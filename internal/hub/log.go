@@ -260,7 +260,7 @@ func (w *worker) logPass(p *part, batch []pend) int {
 			w.chosenLocked(batch, t)
 			return
 		}
-		bufs := w.shared(int(t.encoding)*4, batch, t)
+		bufs := w.shared(false, false, batch, t)
 		taken := t.out.Offer(bufs, s)
 		for i := range bufs[:taken] {
 			c.next += uint64(bufs[i].N)
@@ -276,7 +276,7 @@ func (w *worker) logPass(p *part, batch []pend) int {
 // are meant for it, one by one.
 func (w *worker) chosenLocked(batch []pend, t *target) {
 	s, c := t.log, t.log.cursor
-	enc := w.hub.cfg.Encodings[t.encoding]
+	enc := t.encoding
 	for i := range batch {
 		f := &batch[i]
 		if f.seq < c.next {
@@ -305,7 +305,7 @@ func (w *worker) mustPass(p *part, batch []pend) int {
 		c := s.cursor
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		enc := w.hub.cfg.Encodings[t.encoding]
+		enc := t.encoding
 		for i := range batch {
 			f := &batch[i]
 			if f.seq >= c.next || !s.Live() {

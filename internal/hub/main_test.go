@@ -160,7 +160,7 @@ func newPeer() *peer {
 
 func (w *world) connect(user string, encoding int) *peer {
 	p := newPeer()
-	w.Add(&p.Conn, &p.out, encoding, p, auth.Identity{User: user}, 1)
+	w.Add(&p.Conn, &p.out, w.Encoding(encoding), p, auth.Identity{User: user}, 1)
 	return p
 }
 

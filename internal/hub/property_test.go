@@ -86,7 +86,7 @@ func TestTheHubBehavesLikeItsModel(t *testing.T) {
 		connect := func(rt *rapid.T) {
 			user := rapid.SampledFrom(users).Draw(rt, "user")
 			p := newPeer()
-			w.Add(&p.Conn, &p.out, int(p.ID[0])&1, p, auth.Identity{User: user}, 1)
+			w.Add(&p.Conn, &p.out, w.Encoding(int(p.ID[0])&1), p, auth.Identity{User: user}, 1)
 			alive = append(alive, p)
 			m.user[p] = user
 		}

@@ -116,13 +116,10 @@ func (h *Hub) PublishAll(ctx context.Context, boundOnly bool, frame []byte, exce
 // PublishTo hands a frame to the connections given; the caller has removed
 // doubles.
 func (h *Hub) PublishTo(conns []*Conn, frame []byte) Reach {
-	var wire [maxEncodings][]byte
+	var wire encoded
 	users := make(map[string]struct{}, 1)
 	for _, c := range conns {
-		if wire[c.encoding] == nil {
-			wire[c.encoding] = c.Encode(frame)
-		}
-		bufs := [1]link.Buf{{B: wire[c.encoding], N: 1}}
+		bufs := [1]link.Buf{{B: wire.of(c.encoding, frame), N: 1}}
 		c.out.Send(bufs[:], (*directly)(c))
 		if user := c.User(); user != "" {
 			users[user] = struct{}{}
@@ -131,4 +128,24 @@ func (h *Hub) PublishTo(conns []*Conn, frame []byte) Reach {
 	h.metrics.Published.Add(1)
 	h.metrics.Deliveries.Add(int64(len(conns)))
 	return Reach{Connections: len(conns), Users: len(users)}
+}
+
+// encoded is one frame in the encodings that were asked for so far.
+type encoded []struct {
+	encoding Encoding
+	wire     []byte
+}
+
+func (e *encoded) of(encoding Encoding, frame []byte) []byte {
+	for i := range *e {
+		if (*e)[i].encoding == encoding {
+			return (*e)[i].wire
+		}
+	}
+	wire := Encode(encoding, frame)
+	*e = append(*e, struct {
+		encoding Encoding
+		wire     []byte
+	}{encoding, wire})
+	return wire
 }

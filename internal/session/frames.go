@@ -187,22 +187,35 @@ func reply(_ context.Context, s *Session, f *protocol.Frame) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	var ch chan answer
-	if s.calls != nil {
-		ch = s.calls.asked[uint64(n)]
-		delete(s.calls.asked, uint64(n))
-	}
-	s.mu.Unlock()
-	if ch == nil {
-		return fault.New(fault.NotFound, "id: no call is waiting for this reply")
-	}
 	a := answer{data: append([]byte(nil), f.Raw("data")...)}
 	if raw := f.Raw("error"); raw != nil {
 		a = answer{err: clientError(raw)}
 	}
-	ch <- a
+	if !s.answer(uint64(n), a) {
+		return fault.New(fault.NotFound, "id: no call is waiting for this reply")
+	}
 	return nil
+}
+
+// Answer takes the answer to a call from a transport that has calls of its own;
+// data is raw JSON and the session's to keep. False: nobody waits for it.
+func (s *Session) Answer(call uint64, data []byte) bool {
+	return s.answer(call, answer{data: data})
+}
+
+func (s *Session) answer(call uint64, a answer) bool {
+	s.mu.Lock()
+	var ch chan answer
+	if s.calls != nil {
+		ch = s.calls.asked[call]
+		delete(s.calls.asked, call)
+	}
+	s.mu.Unlock()
+	if ch == nil {
+		return false
+	}
+	ch <- a
+	return true
 }
 
 // clientError reads the error of a reply: an object with code and message, or a

@@ -27,7 +27,7 @@ type Session struct {
 	hub.Conn
 	srv      *Server
 	out      hub.Outlet
-	encoding int
+	encoding hub.Encoding
 	authAt   int64 // when patience for authentication ends, on the clock
 	welcomed atomic.Bool
 	ended    atomic.Bool
@@ -76,6 +76,11 @@ type Opening struct {
 // Prepare binds the session to its server and its way out, before the transport
 // can deliver frames.
 func (srv *Server) Prepare(s *Session, out hub.Outlet, encoding int) {
+	srv.PrepareIn(s, out, srv.cfg.Hub.Encoding(encoding))
+}
+
+// PrepareIn is [Server.Prepare] with an encoding that the hub has no index for.
+func (srv *Server) PrepareIn(s *Session, out hub.Outlet, encoding hub.Encoding) {
 	s.srv, s.out, s.encoding = srv, out, encoding
 	s.ID = id.NewConnection()
 }
@@ -85,31 +90,46 @@ func (srv *Server) Prepare(s *Session, out hub.Outlet, encoding int) {
 func (s *Session) Begin(o Opening) {
 	settings := s.srv.settings.Load()
 	s.authAt = s.srv.cfg.Clock.Now() + int64(settings.AuthTimeout)
+	identity, known, err := s.srv.Identify(s.srv.ctx, o)
 	switch {
-	case o.Token != "":
-		identity, err := s.srv.cfg.Verifier.Verify(s.srv.ctx, o.Token)
-		if err != nil {
-			s.refuse(fault.Of(err))
-			return
-		}
-		if identity.Device == "" {
-			identity.Device = o.Device
-		}
-		s.welcome(nil, identity)
-	case o.User != "" && settings.Dev:
-		identity := auth.Identity{User: o.User, Device: o.Device}
-		err := protocol.UserID("user", o.User)
-		if err == nil {
-			err = protocol.DeviceID("device", o.Device)
-		}
-		if err != nil {
-			s.refuse(fault.Of(err))
-			return
-		}
+	case err != nil:
+		s.refuse(fault.Of(err))
+	case known:
 		s.welcome(nil, identity)
 	default:
 		s.srv.cfg.Clock.Deadline(s.authAt, s)
 	}
+}
+
+// Identify finds out who a client is by what it brought along; known is false
+// when it brought nothing. Its error is a *fault.Error.
+func (srv *Server) Identify(ctx context.Context, o Opening) (identity auth.Identity, known bool, err error) {
+	switch {
+	case o.Token != "":
+		if identity, err = srv.cfg.Verifier.Verify(ctx, o.Token); err != nil {
+			return auth.Identity{}, false, err
+		}
+		if identity.Device == "" {
+			identity.Device = o.Device
+		}
+		return identity, true, nil
+	case o.User != "" && srv.settings.Load().Dev:
+		if err = protocol.UserID("user", o.User); err == nil {
+			err = protocol.DeviceID("device", o.Device)
+		}
+		return auth.Identity{User: o.User, Device: o.Device}, err == nil, err
+	}
+	return auth.Identity{}, false, nil
+}
+
+// Anonymous tells whether a connection may stay without a user.
+func (srv *Server) Anonymous() bool { return srv.settings.Load().Anonymous }
+
+// Welcome starts a session whose transport has found out who the client is,
+// instead of [Session.Begin]. False: the connection has ended meanwhile.
+func (s *Session) Welcome(identity auth.Identity) bool {
+	s.welcome(nil, identity)
+	return s.welcomed.Load()
 }
 
 // refuse ends a connection whose token is no good, or asks it to come back when
@@ -147,7 +167,7 @@ func (s *Session) ByeAfter(c protocol.Close, message string, after time.Duration
 }
 
 func (s *Session) encode(frame []byte) []byte {
-	return s.srv.cfg.Hub.Encode(s.encoding, frame)
+	return hub.Encode(s.encoding, frame)
 }
 
 func (s *Session) send(frame []byte) { s.out.SendControl(s.encode(frame), nil) }
@@ -215,7 +235,7 @@ func (s *Session) welcome(frameID []byte, identity auth.Identity) {
 	if !s.out.SendFirst(func() {
 		h.Add(&s.Conn, s.out, s.encoding, s, identity, now.UnixMilli())
 		s.welcomed.Store(true)
-	}, h.Encode(s.encoding, append(b, '}'))) {
+	}, hub.Encode(s.encoding, append(b, '}'))) {
 		return // it has ended meanwhile
 	}
 	s.srv.metrics.Welcomed.Add(1)

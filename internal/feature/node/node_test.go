@@ -40,7 +40,7 @@ func TestTheNodeTellsOfItself(t *testing.T) {
 	node.New(node.Config{Version: "1.2.3", Hub: h, Link: links, Sessions: sessions, Draining: draining.Load}, verbs)
 	for i := range 3 {
 		c := &hub.Conn{ID: id.NewConnection()}
-		h.Add(c, nil, 0, nil, auth.Identity{User: []string{"", "ann", "ann"}[i]}, 1)
+		h.Add(c, nil, h.Encoding(0), nil, auth.Identity{User: []string{"", "ann", "ann"}[i]}, 1)
 	}
 	links.Metrics().BytesOut.Store(1 << 40)
 	sessions.Metrics().Frames.Store(12)

@@ -3,7 +3,9 @@ package skein_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +22,7 @@ import (
 // without keys, withdrawing, coming and going at any moment, not reading for a
 // while, with a retention that takes messages away all the time.
 func TestTheLogAgreesWithItsModel(t *testing.T) {
+	fewerChecks(t, 40)
 	for name, configure := range stores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -45,6 +48,20 @@ func TestTheLogAgreesWithItsModel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// fewerChecks sets how often properties are checked in a test, unless the command
+// line says it (-rapid.checks): each check here is a conversation of its own.
+func fewerChecks(t *testing.T, n int) {
+	t.Helper()
+	checks := flag.Lookup("rapid.checks")
+	if checks.Value.String() != checks.DefValue {
+		return
+	}
+	if err := checks.Value.Set(strconv.Itoa(n)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = checks.Value.Set(checks.DefValue) }) // it was good before
 }
 
 // logModel is the ten lines: what was published, and what may still be read.

@@ -196,7 +196,7 @@ func AppendError(dst, id []byte, channel string, e *fault.Error) []byte {
 		dst = AppendString(append(dst, `,"channel":`...), channel)
 	}
 	if e.RetryAfter > 0 {
-		dst = strconv.AppendInt(append(dst, `,"retry_after":`...), max(1, e.RetryAfter.Milliseconds()), 10)
+		dst = strconv.AppendInt(append(dst, `,"retry_after":`...), e.RetryAfterMilli(), 10)
 	}
 	return append(dst, '}')
 }

@@ -17,7 +17,7 @@ import (
 // benchServer starts a server in development mode and gives its URL.
 func benchServer(t *testing.T) string {
 	t.Helper()
-	cfg := skein.Config{Listen: "127.0.0.1:0", Drain: skein.Drain{Timeout: skein.Duration(time.Second)}}.WithDev()
+	cfg := skein.Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Drain: skein.Drain{Timeout: skein.Duration(time.Second)}}.WithDev()
 	cfg.Data = t.TempDir()
 	s, err := skein.New(cfg)
 	if err != nil {

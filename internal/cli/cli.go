@@ -103,7 +103,7 @@ func (s Shell) explain(cmd *cobra.Command, err error) {
 		s.talk("%s the configuration has %s", name, plural(len(invalid.Problems), "mistake"))
 		return
 	}
-	s.talk("%s %v", name, err)
+	s.talk("%s %s", name, sentence(err))
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		s.talk("Try '%s --help'.", cmd.CommandPath())
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/skein-realtime/skein"
 	"github.com/skein-realtime/skein/internal/app"
 	"github.com/skein-realtime/skein/internal/config"
+	"github.com/skein-realtime/skein/test/pgtest"
 )
 
 // serving is the command line as cmd/skein wires it.
@@ -39,17 +41,30 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	// One cluster for all scripts that ask for a database, made by the first one.
+	cluster := sync.OnceValues(func() (*pgtest.Server, error) {
+		s, err := pgtest.Open()
+		if err == nil {
+			t.Cleanup(s.Close)
+		}
+		return s, err
+	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			// With the race detector each process would wait a second before it ends.
+			env.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 			env.Values[serverKey{}] = new(*skein.Server)
+			env.Values[clusterKey{}] = cluster
+			env.Values[testKey{}] = env.T().(testing.TB) // testscript.Run promises it
 			return nil
 		},
 		UpdateScripts: os.Getenv("SKEIN_UPDATE_SCRIPTS") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCommand, "server": serverCommand, "await": awaitCommand, "freeport": freePortCommand, "awaithttp": awaitHTTPCommand,
+			"database": databaseCommand, "sql": sqlCommand, "damage": damageCommand,
 		},
 	})
 }
@@ -82,6 +97,7 @@ func serverCommand(ts *testscript.TestScript, _ bool, args []string) {
 	cfg := l.Config
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	cfg.Listen = "127.0.0.1:0"
+	cfg.Data = ts.MkAbs(cfg.Data)
 	s, err := skein.New(cfg)
 	ts.Check(err)
 	listener, err := s.Listen()

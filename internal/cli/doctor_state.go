@@ -115,8 +115,11 @@ func checkServer(ctx context.Context, url string) finding {
 	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
+	if found, do, known := databaseTrouble(err); known {
+		return finding{bad, check, found, do}
+	}
 	if err != nil {
-		return finding{bad, check, err.Error(), "start PostgreSQL, or correct the URL (database)"} // the driver masks passwords
+		return finding{bad, check, err.Error(), "correct the URL (database)"} // the driver masks passwords
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	version := conn.PgConn().ParameterStatus("server_version")

@@ -36,7 +36,7 @@ func exits() []struct {
 		{exitFailure, "it failed; the reason is on standard error"},
 		{exitUsage, "the command line is wrong"},
 		{exitConfig, "the configuration is not valid"},
-		{exitCannotStart, "the server cannot start: its port or one of its files is not to be had"},
+		{exitCannotStart, "the server cannot start: its port, its data or its database is not to be had"},
 		{exitForced, "forced to quit by a second signal, before all clients were sent away"},
 		{exitMissed, "a check failed, or a benchmark missed its threshold"},
 	}

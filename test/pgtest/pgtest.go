@@ -118,6 +118,9 @@ func (s *Server) create() error {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("pgtest: initdb: %w\n%s", err, out)
 	}
+	if err := s.demandPasswords(); err != nil {
+		return fmt.Errorf("pgtest: %w", err)
+	}
 	// Another process may take the port between our look and the server's.
 	var err error
 	for range 5 {
@@ -224,6 +227,35 @@ func (s *Server) Exec(tb testing.TB, database, statement string) {
 	if _, err := conn.Exec(ctx, statement); err != nil {
 		tb.Fatalf("pgtest: %s: %v", statement, err)
 	}
+}
+
+// passworded is the role whose members have to give a password.
+const passworded = "passworded"
+
+// demandPasswords puts a line for them before those that let everybody in.
+func (s *Server) demandPasswords() error {
+	path := filepath.Join(s.data(), "pg_hba.conf")
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append([]byte("host all +"+passworded+" all scram-sha-256\n"), rest...), 0o600)
+}
+
+// Login makes a role that has to give a password and may make schemas in a
+// database, given by its URL. It gives the URL with which the role gets in.
+func (s *Server) Login(tb testing.TB, database, user, password string) string {
+	tb.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		tb.Fatalf("pgtest: %v", err)
+	}
+	s.Exec(tb, database, `DO $$ BEGIN CREATE ROLE `+passworded+`; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`)
+	role := pgx.Identifier{user}.Sanitize()
+	s.Exec(tb, database, `CREATE ROLE `+role+` LOGIN PASSWORD '`+strings.ReplaceAll(password, "'", "''")+`' IN ROLE `+passworded)
+	s.Exec(tb, database, `GRANT CREATE ON DATABASE `+pgx.Identifier{strings.TrimPrefix(u.Path, "/")}.Sanitize()+` TO `+role)
+	u.User = url.UserPassword(user, password)
+	return u.String()
 }
 
 // Stop ends the server in order, but without waiting for clients ("fast").

@@ -2,6 +2,7 @@ package pgtest_test
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"testing"
 
@@ -76,5 +77,23 @@ func TestBothWaysIn(t *testing.T) {
 	}
 	if one, two := s.Database(t), s.Database(t); one == two {
 		t.Error("two tests get the same database")
+	}
+}
+
+func TestALoginNeedsItsPassword(t *testing.T) {
+	s := pgtest.Start(t)
+	right := s.Login(t, s.Database(t), "ann", "it's secret")
+	s.Exec(t, right, `CREATE SCHEMA hers`)
+	wrong, err := url.Parse(right)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []*url.Userinfo{url.UserPassword("ann", "guess"), url.User("ann")} {
+		wrong.User = user
+		conn, err := pgx.Connect(t.Context(), wrong.String())
+		if err == nil {
+			_ = conn.Close(t.Context())
+			t.Errorf("%v gets in", user)
+		}
 	}
 }

@@ -324,7 +324,7 @@ func AppendProblem(b []byte, e *fault.Error) []byte {
 		b = protocol.AppendString(append(b, `,"field":`...), e.Field)
 	}
 	if e.RetryAfter > 0 {
-		b = strconv.AppendInt(append(b, `,"retry_after":`...), max(1, e.RetryAfter.Milliseconds()), 10)
+		b = strconv.AppendInt(append(b, `,"retry_after":`...), e.RetryAfterMilli(), 10)
 	}
 	return append(b, '}')
 }

@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-browser lint fuzz bench autobahn clean
+.PHONY: help run build test test-go test-browser test-socketio lint fuzz bench autobahn clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ run: build ## build and start a development server; prints the URLs of the demos
 build: ## build bin/skein
 	@$(GO) build -trimpath -buildvcs=auto -o bin/skein ./cmd/skein
 
-test: test-go test-browser ## run every test; on Debian as root, installs what they need
+test: test-go test-browser test-socketio ## run every test; on Debian as root, installs what they need
 
 test-go: ## run the Go tests with the race detector, and the protocol vectors
 	@tools/setup-test go
@@ -25,6 +25,10 @@ test-go: ## run the Go tests with the race detector, and the protocol vectors
 test-browser: build ## drive the demo pages in Chromium
 	@tools/setup-test browser
 	@cd test/browser && export PATH="$(CURDIR)/.cache/node/bin:$$PATH" BINARY_UNDER_TEST=$(CURDIR)/bin/skein && npm ci --no-audit --no-fund --silent && npm test
+
+test-socketio: ## let the clients of Socket.IO, all versions, talk to the server
+	@tools/setup-test browser
+	@cd test/socketio && export PATH="$(CURDIR)/.cache/node/bin:$$PATH" && npm ci --no-audit --no-fund --silent && npm test
 
 lint: ## check format, vet, staticcheck
 	@tools/lint
@@ -39,4 +43,4 @@ autobahn: build ## run the Autobahn suite against the echo endpoint; CASES=--exc
 	@tools/autobahn $(CASES)
 
 clean: ## remove what the targets built
-	@rm -rf bin test/browser/node_modules
+	@rm -rf bin test/browser/node_modules test/socketio/node_modules

@@ -42,6 +42,8 @@ type Config struct {
 	Limits Limits `yaml:"limits" doc:"bounds on what a client can cause"`
 	// WebSocket selects the connection driver and compression.
 	WebSocket WebSocket `yaml:"websocket" doc:"the WebSocket transport"`
+	// SocketIO is the door for Socket.IO clients.
+	SocketIO SocketIO `yaml:"socketio" doc:"the door for Socket.IO clients"`
 	// Namespaces maps the part of a channel's name before the colon to its rules.
 	// A channel whose namespace is not here does not exist.
 	Namespaces map[string]Namespace `yaml:"namespaces" doc:"the part of a channel's name before the colon, and its rules"`
@@ -123,6 +125,28 @@ type WebSocket struct {
 	Driver string `yaml:"driver" doc:"auto | epoll | portable"`
 	// Compression offers permessage-deflate.
 	Compression bool `yaml:"compression" doc:"offer permessage-deflate"`
+}
+
+// SocketIO is the door for Socket.IO clients, of every version from 1.0 on.
+type SocketIO struct {
+	// Path is where it is; empty: /socket.io/. "off" turns it off.
+	Path string `yaml:"path" doc:"where it is; off: nowhere"`
+	// OldClients is "allow" (or empty) or "refuse": clients before version 3.
+	OldClients     string                       `yaml:"old_clients" doc:"clients of versions 1 and 2: allow | refuse"`
+	PingInterval   Duration                     `yaml:"ping_interval" doc:"time between two heartbeats"`                               // zero: 25 s
+	PingTimeout    Duration                     `yaml:"ping_timeout" doc:"so long a heartbeat may go unanswered"`                      // zero: 20 s
+	ConnectTimeout Duration                     `yaml:"connect_timeout" doc:"time to connect to the first namespace"`                  // zero: 45 s
+	UpgradeTimeout Duration                     `yaml:"upgrade_timeout" doc:"time for the way from polling to WebSocket"`              // zero: 10 s
+	MaxPayload     Size                         `yaml:"max_payload" doc:"largest message, or body of a poll, from a client"`           // zero: 1 MB
+	Recovery       Duration                     `yaml:"recovery" doc:"how long a lost connection's state can be recovered; 0s: never"` // zero: never
+	Client         string                       `yaml:"client" doc:"file of the JavaScript client that is served as socket.io.js"`     // empty: none
+	Namespaces     map[string]SocketIONamespace `yaml:"namespaces" doc:"Socket.IO namespaces and the channels that they are; one * stands for anything"`
+}
+
+// SocketIONamespace says what a Socket.IO namespace stands for.
+type SocketIONamespace struct {
+	Channel string `yaml:"channel" doc:"where everybody in it is subscribed, and where what clients emit goes"` // empty: nowhere
+	Rooms   string `yaml:"rooms" doc:"namespace of the channels that are its rooms"`                            // empty: rooms are the application's own
 }
 
 // Namespace is the rules of every channel whose name begins with it.

@@ -16,6 +16,7 @@ import (
 func (s *Server) routes(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/ws", s.door)
+	s.doors.route(mux)
 	mux.Handle("/api/v1/", s.api)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -24,6 +25,7 @@ func (s *Server) routes(cfg Config) http.Handler {
 	mux.Handle("/debug/pprof/profile", s.api.Guard("admin", http.HandlerFunc(pprof.Profile)))
 	mux.Handle("/debug/pprof/trace", s.api.Guard("admin", http.HandlerFunc(pprof.Trace)))
 	mux.Handle("/debug/pprof/symbol", s.api.Guard("admin", http.HandlerFunc(pprof.Symbol)))
+	s.socketIORoutes(mux, cfg.SocketIO)
 	if cfg.Dev {
 		mux.Handle("/debug/echo", s.door.Echo())
 	}
@@ -88,6 +90,8 @@ func (s *Server) newMetrics() *metrics.Set {
 	m.Counter("api_requests_total", "Verbs run over HTTP.", nil, a.Requests.Load)
 	m.Counter("api_errors_total", "Verbs over HTTP that failed.", nil, a.Failed.Load)
 	m.Counter("api_denied_total", "API requests without a valid key or scope.", nil, a.Denied.Load)
+	s.socketIOMetrics(m)
+	s.doors.count(m)
 	m.Gauge("idempotency_keys", "Idempotency keys that are remembered.", nil, func() int64 { return int64(s.memo.Len()) })
 	m.Counter("idempotency_keys_evicted_total", "Keys forgotten before their time because there were too many.", nil, s.memo.Evicted)
 	return m

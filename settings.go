@@ -150,13 +150,14 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	cfg.Data, cfg.Database, cfg.Durability, cfg.Limits.Recent = old.Data, old.Database, old.Durability, old.Limits.Recent
 	s.keepKinds(cfg.Namespaces, old.Namespaces, func(name string) { needRestart = append(needRestart, "namespaces."+name) })
 	changed("tls", old.TLS, cfg.TLS, false)
+	changed("socketio", old.SocketIO, cfg.SocketIO, false)
 	changed("heartbeat", old.Heartbeat, cfg.Heartbeat, false)
 	changed("websocket.driver", old.WebSocket.Driver, cfg.WebSocket.Driver, false)
 	changed("limits.queue", old.Limits.Queue, cfg.Limits.Queue, false)
 	changed("limits.handshake", old.Limits.Handshake, cfg.Limits.Handshake, false)
 	changed("demos", old.Demos, cfg.Demos, false)
 	changed("log", old.Log, cfg.Log, false)
-	cfg.Listen, cfg.TLS, cfg.Heartbeat, cfg.Demos, cfg.Log = old.Listen, old.TLS, old.Heartbeat, old.Demos, old.Log
+	cfg.Listen, cfg.TLS, cfg.Heartbeat, cfg.Demos, cfg.Log, cfg.SocketIO = old.Listen, old.TLS, old.Heartbeat, old.Demos, old.Log, old.SocketIO
 	cfg.WebSocket.Driver, cfg.Limits.Queue, cfg.Limits.Handshake = old.WebSocket.Driver, old.Limits.Queue, old.Limits.Handshake
 
 	keys, err := apiKeys(cfg)
@@ -182,6 +183,7 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	s.sessions.Configure(sessionSettings(cfg))
 	s.links.LimitControls(controls(cfg))
 	s.door.Configure(doorSettings(cfg))
+	s.doors.streams.Configure(streamSettings(cfg))
 	s.api.Configure(httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev})
 	s.verbs.SetDepth(cfg.Limits.Depth)
 	s.setLimits(cfg)

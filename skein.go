@@ -23,6 +23,8 @@ import (
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/edge/httpapi"
+	"github.com/skein-realtime/skein/internal/edge/socketio"
+	"github.com/skein-realtime/skein/internal/edge/stream"
 	"github.com/skein-realtime/skein/internal/edge/websocket"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/feature/channel"
@@ -58,6 +60,9 @@ type Server struct {
 	verbs    *verb.Registry
 	memo     *verb.Memo
 	door     *websocket.Door
+	socketio *socketio.Door
+	doors    *doors
+	channels *channel.Feature
 	api      *httpapi.API
 	metrics  *metrics.Set
 	verifier *verifierBox
@@ -112,20 +117,22 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.feeds = feed.New(feed.Config{Memory: int64(cfg.Limits.Recent), Logger: s.log})
-	s.hub = hub.New(hub.Config{Encodings: websocket.Encodings(), Behind: s.feeds.Behind, Joined: s.feeds.Joined})
+	s.hub = hub.New(hub.Config{Encodings: encodings(), Behind: s.feeds.Behind, Joined: s.feeds.Joined})
 	s.sessions = session.NewServer(session.Config{
 		Hub: s.hub, Clock: s.links, Verifier: s.verifier, Logger: s.log, Settings: sessionSettings(cfg),
 	})
 	s.memo = verb.NewMemo(0, 0)
 	s.verbs = verb.NewRegistry(s.memo, cfg.Limits.Depth)
 	s.door = websocket.New(s.links, s.sessions, doorSettings(cfg))
+	s.socketio = s.newSocketIO(cfg)
+	s.doors = s.newDoors(cfg)
 	s.api = httpapi.New(httpapi.Config{
 		Registry: s.verbs, Version: Version, Logger: s.log,
 		Settings: httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev},
 	})
 	s.hub.SetSpaces(spaces(cfg))
 	s.setLimits(cfg)
-	channel.New(channel.Config{
+	s.channels = channel.New(channel.Config{
 		Hub: s.hub, Feeds: s.feeds, Memo: s.memo,
 		Subscriptions: func() int { return int(s.subscriptions.Load()) },
 		Message:       func() int { return int(s.message.Load()) },
@@ -163,7 +170,9 @@ func (s *Server) Addr() net.Addr {
 }
 
 // Connections is how many connections are open, welcomed or not.
-func (s *Server) Connections() int64 { return s.links.Metrics().Open.Load() }
+func (s *Server) Connections() int64 {
+	return s.links.Metrics().Open.Load() + s.doors.streams.Open()
+}
 
 // Listen opens the configured address, so that its failure can be told from
 // others and its port be known before [Server.Serve].
@@ -198,6 +207,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ReadTimeout:       time.Minute, // of a whole request; a WebSocket is out of net/http's hands by then
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		ConnContext:       stream.WithConn,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2: it cannot be hijacked
 	}
@@ -230,6 +240,8 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
 	spread := s.config().Drain.Spread.Std()
 	s.door.Drain(spread)
+	s.socketio.Drain()
+	s.doors.streams.Drain(spread)
 	s.links.Each(func(l *link.Conn) {
 		if conn := websocket.SessionOf(l); conn != nil {
 			conn.Bye(protocol.CloseGoingAway, websocket.ShuttingDown, spread)
@@ -239,10 +251,10 @@ func (s *Server) Drain(ctx context.Context) error {
 	})
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for s.links.Metrics().Open.Load() > 0 {
+	for s.Connections() > 0 {
 		select {
 		case <-ctx.Done():
-			s.log.Warn("clients were still connected when the time to drain was over", "connections", s.links.Metrics().Open.Load())
+			s.log.Warn("clients were still connected when the time to drain was over", "connections", s.Connections())
 			return nil
 		case <-tick.C:
 		}
@@ -255,6 +267,8 @@ func (s *Server) Close() error {
 	s.closed.Do(func() {
 		s.draining.Store(true)
 		s.door.Drain(0)
+		s.socketio.Close()
+		s.doors.streams.Close()
 		s.links.Close()
 		s.sessions.Close()
 		s.closeState()

@@ -58,6 +58,7 @@ func (c Config) withDefaults() Config {
 	l.Body = or(l.Body, 8<<20)
 	l.Recent = or(l.Recent, 64<<20)
 	c.WebSocket.Driver = or(c.WebSocket.Driver, "auto")
+	c.SocketIO = c.SocketIO.withDefaults(c.Namespaces)
 	c.Drain.Timeout = or(c.Drain.Timeout, Duration(25*time.Second))
 	c.Drain.Spread = or(c.Drain.Spread, Duration(10*time.Second))
 	c.Log.Level = or(c.Log.Level, "info")
@@ -90,7 +91,7 @@ func (n Namespace) WithDefaults() Namespace {
 // ?user= binds without a token, the API key "dev" works from loopback, anyone
 // may stay anonymous, any origin may connect, the demos are on, and, when no
 // namespace is configured, "event:*" (event) and "room:*" (log) are open to
-// anyone. A server in this mode refuses to listen on an address that is not loopback.
+// anyone, and "tick:*" shows what the demos say. A server in this mode refuses to listen on an address that is not loopback.
 func (c Config) WithDev() Config {
 	c.Dev = true
 	c.Auth.Anonymous = true
@@ -100,6 +101,14 @@ func (c Config) WithDev() Config {
 		c.Namespaces = map[string]Namespace{
 			"event": {Kind: "event", Subscribe: "anyone", Publish: "anyone", Presence: "members"},
 			"room":  {Kind: "log", Subscribe: "anyone", Publish: "anyone", Presence: "members", Keep: Keep{Count: 10_000}},
+			"tick":  {Kind: "event", Subscribe: "anyone", Publish: "server"},
+		}
+		if c.SocketIO.Namespaces == nil {
+			c.SocketIO.Namespaces = map[string]SocketIONamespace{
+				"/":          {Channel: "event:all", Rooms: "event"},
+				"/*":         {Channel: "*:all", Rooms: "*"},
+				"/test_conn": {Channel: "tick:test_conn"},
+			}
 		}
 	}
 	return c
@@ -122,6 +131,7 @@ func (c Config) Validate() error {
 	v.state(c)
 	v.limits(c)
 	v.namespaces(c.Namespaces)
+	v.socketIO(c.SocketIO, c.Namespaces)
 	for i, o := range c.Origins {
 		if u, err := url.Parse(o); o != "*" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Path != "") {
 			v.wrong(fmt.Sprintf("origins[%d]", i), "%q is not an origin; write scheme://host[:port] without a path, or \"*\"", o)

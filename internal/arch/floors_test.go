@@ -34,13 +34,18 @@ var ladder = []rung{
 	// The live core is a chain: bytes, a link that carries them, who listens,
 	// what a connection may say, what the application may say.
 	{"3 ws", []string{"internal/ws"}},
+	{"3 engineio", []string{"internal/engineio"}},
+	{"3 sio", []string{"internal/sio"}},
 	{"3 link", []string{"internal/link"}},
+	{"3 mailbox", []string{"internal/mailbox"}},
 	{"3 hub", []string{"internal/hub"}},
 	{"3 feed", []string{"internal/feed"}},
 	{"3 session", []string{"internal/session"}},
 	{"3 verb", []string{"internal/verb"}},
 	// A feature can be deleted: nobody but the face knows it.
 	{"4 features", []string{"internal/feature/*"}},
+	// Doors that are plain HTTP share what a connection behind them is.
+	{"5 stream", []string{"internal/edge/stream"}},
 	// Edges turn the outside world into frames and verbs, and faults into its codes.
 	{"5 edges", []string{"internal/edge/*", "source/*"}},
 	// What a Go program imports.
@@ -107,6 +112,10 @@ func place(path string) int {
 func unit(path string) string {
 	i := place(path)
 	if i < 0 || i == len(ladder) {
+		// An example may have a folder of its own for what its programs share.
+		if parts := strings.SplitN(path, "/", 3); parts[0] == "examples" && len(parts) > 2 {
+			return parts[0] + "/" + parts[1]
+		}
 		return path
 	}
 	for _, p := range ladder[i].packages {

@@ -48,6 +48,11 @@ func (s *setting) complaint(spoil func(reflect.Value)) (message string, found bo
 		ns := skein.Namespace{}
 		spoil(reflect.ValueOf(&ns).Elem().FieldByIndex(s.index))
 		cfg.Namespaces = map[string]skein.Namespace{"x": ns}
+	case strings.HasPrefix(s.path, "socketio.namespaces.*"):
+		path = strings.Replace(s.path, "*", "/x", 1)
+		ns := skein.SocketIONamespace{}
+		spoil(reflect.ValueOf(&ns).Elem().FieldByIndex(s.index))
+		cfg.SocketIO.Namespaces = map[string]skein.SocketIONamespace{"/x": ns}
 	case strings.HasPrefix(s.path, "api.keys[*]"):
 		cfg.API.Keys = make([]skein.APIKey, 1)
 		spoil(reflect.ValueOf(&cfg.API.Keys[0]).Elem().FieldByIndex(s.index))

@@ -160,6 +160,7 @@ func TestInitLoadsAsDefaultsAndExamples(t *testing.T) {
 		"tick":  {Kind: "event", Subscribe: "anyone", Publish: "server", Presence: "none", PresenceTo: "anyone"},
 		"event": {Kind: "event", Subscribe: "user", Publish: "user", Presence: "members", PresenceTo: "user"},
 	}
+	want.SocketIO.Namespaces = map[string]skein.SocketIONamespace{"/": {Channel: "event:all", Rooms: "event"}}
 	if diff := cmp.Diff(want, l.Config); diff != "" {
 		t.Error(diff)
 	}

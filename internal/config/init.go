@@ -29,15 +29,18 @@ func Init() []byte {
 	return b.Bytes()
 }
 
-// examples are the namespaces of the written file.
-func examples() []struct {
+// example is an element of a table in the written file.
+type example struct {
 	name, doc string
-	rules     skein.Namespace
-} {
-	return []struct {
-		name, doc string
-		rules     skein.Namespace
-	}{
+	rules     any
+}
+
+// examples are the elements of a table in the written file.
+func examples(path string) []example {
+	if path == "socketio.namespaces" {
+		return []example{{`"/"`, "its rooms are the channels event:…", skein.SocketIONamespace{Channel: "event:all", Rooms: "event"}}}
+	}
+	return []example{
 		{"tick", "the server speaks, everybody may listen", skein.Namespace{Kind: "event", Subscribe: "anyone", Publish: "server"}},
 		{"event", "users speak to each other and see who is there", skein.Namespace{Kind: "event", Subscribe: "user", Publish: "user", Presence: "members"}},
 	}
@@ -52,7 +55,7 @@ func writeSetting(b *bytes.Buffer, s *setting, v reflect.Value, indent string) {
 	case table:
 		writeElement(b, s.elem, indent)
 		fmt.Fprintf(b, "%s%s:\n", indent, s.name)
-		for _, e := range examples() {
+		for _, e := range examples(s.path) {
 			fmt.Fprintf(b, "%s  # %s\n%s  %s: %s\n", indent, e.doc, indent, e.name, flow(s.elem, reflect.ValueOf(e.rules)))
 		}
 	case list:

@@ -27,7 +27,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"skein.yaml:2:1: unknown key `perAddress` here; there is `limits.per_address`",
 		}},
 		{"a key that means nothing", "foo: 1\napi: {kees: 1, bar: 2}\n", Options{}, []string{
-			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos",
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, socketio, namespaces, drain, log, demos",
 			"skein.yaml:2:7: api: unknown key `kees`; did you mean `keys`?",
 			"skein.yaml:2:16: api: unknown key `bar`; the keys here are keys",
 		}},
@@ -149,7 +149,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			`skein.yaml:1:9: not YAML: could not find end character of double-quoted text`,
 		}},
 		{"another shape than a map", "- listen: x\n", Options{}, []string{
-			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos`,
+			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, socketio, namespaces, drain, log, demos`,
 		}},
 		{"a second document", "demos: true\n---\ndemos: false\n", Options{}, []string{
 			`skein.yaml:3:1: a second document; everything belongs into one`,
@@ -196,7 +196,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"--log-level: \"inof\" is not one of debug, info, warn, error; did you mean `info`?",
 		}},
 		{"all layers at once, weakest first", "foo: 1\n", Options{Env: []string{"SKEIN_QUUX=1"}, Flags: []Flag{{"log.level", "--log-level", "loud"}}}, []string{
-			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, namespaces, drain, log, demos",
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, socketio, namespaces, drain, log, demos",
 			"SKEIN_QUUX: there is no such setting; `skein config explain --json` lists the variables",
 			`--log-level: "loud" is not one of debug, info, warn, error`,
 		}},

@@ -26,6 +26,8 @@ type cursor struct {
 	turn  uint32     // grows when the client asks for another place
 	stage stage
 	echo  bool // wants what its own connection published
+
+	settled chan struct{} // closed when it is live, or over; nil: nobody waits
 }
 
 // Start says where a subscription to a log channel begins.
@@ -115,7 +117,37 @@ func (s *Sub) Rejoin(head func() uint64) bool {
 		c.stage = stageLive
 		s.conn.hub.metrics.Behind.Add(-1)
 	}
+	c.settleLocked()
 	return true
+}
+
+func (c *cursor) settleLocked() {
+	if c.settled != nil {
+		close(c.settled)
+		c.settled = nil
+	}
+}
+
+// AwaitLive waits until a reader has caught up, or ends, or ctx does.
+func (s *Sub) AwaitLive(ctx context.Context) {
+	c := s.cursor
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	if c.stage == stageLive || !s.Live() {
+		c.mu.Unlock()
+		return
+	}
+	if c.settled == nil {
+		c.settled = make(chan struct{})
+	}
+	settled := c.settled
+	c.mu.Unlock()
+	select {
+	case <-settled:
+	case <-ctx.Done():
+	}
 }
 
 // restart begins the subscription anew at another place, as its client asked;
@@ -168,6 +200,7 @@ func (s *Sub) endCursor() {
 			c.stage = stageLive
 			s.conn.hub.metrics.Behind.Add(-1)
 		}
+		c.settleLocked()
 	}
 }
 
@@ -319,4 +352,13 @@ func (w *worker) mustPass(p *part, batch []pend) int {
 			w.delivered++
 		}
 	})
+}
+
+// Next is the seq of the message that the subscription gets next. It is for an
+// [Outlet], while messages are being offered to it.
+func (s *Sub) Next() uint64 {
+	if s.cursor == nil {
+		return 0
+	}
+	return s.cursor.next
 }

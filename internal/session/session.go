@@ -122,6 +122,9 @@ func (srv *Server) Identify(ctx context.Context, o Opening) (identity auth.Ident
 	return auth.Identity{}, false, nil
 }
 
+// Tokens tells whether there are tokens that are believed.
+func (srv *Server) Tokens() bool { return srv.cfg.Verifier.Enabled() }
+
 // Anonymous tells whether a connection may stay without a user.
 func (srv *Server) Anonymous() bool { return srv.settings.Load().Anonymous }
 
@@ -265,16 +268,27 @@ func (s *Session) run(text []byte) {
 	f := frames.Get().(*protocol.Frame)
 	defer frames.Put(f)
 	err := f.Read(text, settings.Depth)
-	if rate := settings.FramesPerSecond; rate > 0 {
-		if now := s.srv.cfg.Clock.Now(); !s.bucket.Allow(now, rate, rate) {
-			s.limited(f.ID, rate, now)
-			return
-		}
-		if s.strikes > 0 {
-			s.strikes--
-		}
+	if s.Admit(f.ID) {
+		s.handle(f, text, err)
 	}
-	s.handle(f, text, err)
+}
+
+// Admit counts something that the client has sent, if its rate allows it;
+// otherwise the client has been told. A frame counts by itself; this is for what a
+// transport hands to the application. Calls must not overlap.
+func (s *Session) Admit(frameID []byte) bool {
+	rate := s.srv.settings.Load().FramesPerSecond
+	if rate <= 0 {
+		return true
+	}
+	if now := s.srv.cfg.Clock.Now(); !s.bucket.Allow(now, rate, rate) {
+		s.limited(frameID, rate, now)
+		return false
+	}
+	if s.strikes > 0 {
+		s.strikes--
+	}
+	return true
 }
 
 // handle carries out a frame that was read, with what the reading gave.

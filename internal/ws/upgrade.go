@@ -234,3 +234,7 @@ func (u *Upgrade) Response() []byte {
 	}
 	return append(b, "\r\n\r\n"...)
 }
+
+// OriginAllowed tells whether a browser's request may come from the page that it
+// comes from, by the rules of [UpgradeOptions].Origins.
+func OriginAllowed(r *http.Request, allowed []string) bool { return checkOrigin(r, allowed) == nil }

@@ -161,11 +161,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	remote := RemoteOf(r, rules.Proxies)
 	counted, reason, ok := d.enter(remote.Addr(), rules)
 	if !ok {
-		message := "The server has as many connections as it may have; try again later."
-		if reason == RefusedAddress {
-			message = "There are too many connections from this address."
-		}
-		d.busy(w, reason, message)
+		d.busy(w, reason, crowded(reason))
 		return
 	}
 	c := &conn{door: d, counted: counted}

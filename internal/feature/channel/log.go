@@ -142,3 +142,22 @@ func (f *Feature) record(m *protocol.Msg, space *hub.Space, scope string) (store
 	}
 	return a, nil
 }
+
+// Publish publishes a message that some other door has taken: from is whose it is,
+// empty for the server's. data is raw JSON.
+func (f *Feature) Publish(ctx context.Context, from protocol.Sender, channel, event string, data []byte, except []*hub.Conn) error {
+	space, err := f.space("channel", channel)
+	if err != nil {
+		return err
+	}
+	if event, err = protocol.Event("event", event); err != nil {
+		return err
+	}
+	m := message(channel, event, data, from)
+	if space.IsLog() {
+		_, err = f.store(ctx, m, space, "", except)
+		return err
+	}
+	_, err = f.hub.Publish(ctx, channel, frameOf(m), except)
+	return err
+}

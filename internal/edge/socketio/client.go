@@ -1,0 +1,392 @@
+package socketio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/engineio"
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/sio"
+)
+
+// Bounds of what one client can cause.
+const (
+	maxNamespaces  = 64   // that it is in
+	maxWaiting     = 1024 // functions of the application that are due
+	maxAttachments = 10   // of one packet
+)
+
+// client is what Socket.IO keeps of an Engine.IO session.
+type client struct {
+	e       *engine
+	dialect sio.Dialect
+
+	// Owned by whoever hands messages over, one at a time.
+	spoken      bool // the dialect is known
+	partial     *sio.Packet
+	attachments [][]byte
+	bytes       int // of the attachments
+
+	mu      sync.Mutex // guards all below
+	room    sync.Cond  // for waiting
+	sockets map[string]*socket
+	timer   *time.Timer // for the first namespace; nil once it is there
+	ended   bool
+	due     []func() // functions of the application, in order
+	working bool
+}
+
+func newClient(e *engine) *client {
+	c := &client{e: e, sockets: map[string]*socket{}}
+	c.room.L = &c.mu
+	if e.version == 3 {
+		c.dialect, c.spoken = sio.V4, true
+	}
+	return c
+}
+
+// open implements peer.
+func (c *client) open() {
+	c.mu.Lock()
+	c.timer = time.AfterFunc(c.e.door.cfg.ConnectTimeout, func() { c.e.close(reasonConnectTimeout) })
+	c.mu.Unlock()
+	if c.e.version == 3 { // the main namespace is implied
+		c.connect(sio.Packet{Kind: sio.Connect, Namespace: "/"})
+	}
+}
+
+// message implements peer.
+func (c *client) message(binary bool, data []byte) {
+	if !c.spoken {
+		c.spoken = true
+		if binary {
+			c.dialect = sio.Msgpack
+		}
+	}
+	var p sio.Packet
+	var err error
+	switch {
+	case c.dialect == sio.Msgpack:
+		if err = sio.ErrParse; binary {
+			p, err = sio.ReadMsgpack(data, c.e.door.cfg.Depth)
+		}
+	case binary:
+		c.attachment(data)
+		return
+	case c.partial != nil:
+		err = sio.ErrParse // its attachments have not come
+	default:
+		p, err = sio.Read(c.e.version+1, data, c.e.door.cfg.Depth, maxAttachments)
+	}
+	if err != nil {
+		c.bad()
+		return
+	}
+	if p.Attachments > 0 {
+		c.partial, c.attachments, c.bytes = &p, nil, 0
+		return
+	}
+	c.packet(p)
+}
+
+func (c *client) bad() { c.e.close(reasonParseError) }
+
+// attachment takes a binary part of the packet that came before.
+func (c *client) attachment(data []byte) {
+	p := c.partial
+	c.bytes += len(data)
+	if p == nil || int64(c.bytes) > 2*c.e.door.cfg.MaxPayload {
+		c.bad()
+		return
+	}
+	c.attachments = append(c.attachments, data)
+	if len(c.attachments) < p.Attachments {
+		return
+	}
+	full, err := sio.Inline(p.Data, c.attachments)
+	c.partial, c.attachments = nil, nil
+	if err != nil {
+		c.bad()
+		return
+	}
+	p.Data = full
+	c.packet(*p)
+}
+
+// packet handles one whole packet.
+func (c *client) packet(p sio.Packet) {
+	if p.Kind == sio.Connect {
+		c.connect(p)
+		return
+	}
+	s := c.find(p.Namespace)
+	if s == nil {
+		c.bad()
+		return
+	}
+	switch p.Kind {
+	case sio.Disconnect:
+		s.end(reasonClientNamespace)
+	case sio.Event, sio.BinaryEvent:
+		args, err := sio.Args(p.Data)
+		if err != nil || len(args) == 0 {
+			c.bad()
+			return
+		}
+		s.event(args[0], args[1:], p.HasID, p.ID)
+	case sio.Ack, sio.BinaryAck:
+		args, err := sio.Args(p.Data)
+		if err != nil || !p.HasID {
+			c.bad()
+			return
+		}
+		s.Answer(p.ID, dataOf(args)) // one that nobody waits for is ignored
+	default:
+		c.bad()
+	}
+}
+
+func (c *client) find(namespace string) *socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sockets[namespace]
+}
+
+// connect answers a client that wants into a namespace.
+func (c *client) connect(p sio.Packet) {
+	d := c.e.door
+	c.mu.Lock()
+	_, twice := c.sockets[p.Namespace]
+	many := len(c.sockets) >= maxNamespaces
+	c.mu.Unlock()
+	if twice && c.e.version == 3 && p.Namespace == "/" {
+		return // clients of version 1 ask for it, too
+	}
+	if twice {
+		c.bad()
+		return
+	}
+	at, known := d.spaces.find(p.Namespace)
+	switch {
+	case many:
+		c.refuse(p.Namespace, "too many namespaces", nil)
+		return
+	case !known:
+		c.refuse(p.Namespace, "Invalid namespace", nil)
+		return
+	}
+	h := c.handshake(&p)
+	if old := d.lost.take(&at, h, c.dialect); old != nil {
+		if s := c.admit(at, h, old.identity, old); s != nil {
+			return
+		}
+	}
+	identity, err := c.judge(&at, h)
+	if err != nil {
+		message, data := refusalOf(err)
+		c.refuse(p.Namespace, message, data)
+		return
+	}
+	c.admit(at, h, identity, nil)
+}
+
+func (c *client) handshake(p *sio.Packet) *Handshake {
+	h := &Handshake{Namespace: p.Namespace, Auth: json.RawMessage("{}"), Query: c.e.query, Header: c.e.header, Remote: c.e.remote}
+	if len(p.Data) > 0 {
+		h.Auth = append(json.RawMessage(nil), p.Data...)
+	}
+	if p.Query != "" {
+		if more, err := url.ParseQuery(p.Query); err == nil {
+			h.Query = maps.Clone(h.Query)
+			maps.Copy(h.Query, more)
+		}
+	}
+	return h
+}
+
+// judge finds out who a client is and whether it may be in a namespace.
+func (c *client) judge(at *place, h *Handshake) (auth.Identity, error) {
+	d := c.e.door
+	identity, known, err := d.identify(h, c.e)
+	if err != nil && (!at.open || d.cfg.Sessions.Tokens() && len(at.middleware) == 0) {
+		return identity, err // else the token is the application's to understand
+	}
+	h.User, h.Device = identity.User, identity.Device
+	ctx, cancel := context.WithTimeout(c.e.ctx(), 10*time.Second)
+	defer cancel()
+	for _, fn := range at.middleware {
+		if err := fn(ctx, h); err != nil {
+			return identity, err
+		}
+	}
+	if h.User != identity.User || h.Device != identity.Device {
+		identity, known = auth.Identity{User: h.User, Device: h.Device}, h.User != ""
+	}
+	if !known && !at.open && !d.cfg.Sessions.Anonymous() {
+		return identity, fault.New(fault.Unauthorized, "not authorized")
+	}
+	if channel := at.named.Channel; channel != "" && !at.open {
+		space, err := at.space(channel)
+		if err != nil {
+			return identity, err
+		}
+		if !session.Allowed(space, auth.Sub, channel, identity) {
+			return identity, fault.New(fault.Denied, "not authorized")
+		}
+	}
+	return identity, nil
+}
+
+// refusalOf is what a client is told.
+func refusalOf(err error) (message string, data any) {
+	var r *Refusal
+	var f *fault.Error
+	switch {
+	case errors.As(err, &r):
+		return r.Message, r.Data
+	case errors.As(err, &f) && f.Code == fault.Internal:
+		return "internal error", nil
+	case errors.As(err, &f):
+		return f.Message, map[string]any{"code": f.Code}
+	}
+	return err.Error(), nil
+}
+
+func (c *client) refuse(namespace, message string, data any) {
+	p := sio.Packet{Kind: sio.ConnectError, Namespace: namespace}
+	if c.e.version == 3 && data == nil && message != "Invalid namespace" {
+		p.Data = encode(message)
+	} else if c.e.version == 3 && data != nil {
+		p.Data = encode(data)
+	} else {
+		p.Data = encode(struct {
+			Message string `json:"message"`
+			Data    any    `json:"data,omitempty"`
+		}{message, data})
+	}
+	c.send(p)
+}
+
+func (c *client) send(p sio.Packet) { c.e.SendControl(sio.Append(nil, c.dialect, p), nil) }
+
+// drained implements peer.
+func (c *client) drained() {
+	for _, s := range c.all() {
+		s.Drained()
+	}
+}
+
+func (c *client) all() []*socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]*socket, 0, len(c.sockets))
+	for _, s := range c.sockets {
+		list = append(list, s)
+	}
+	return list
+}
+
+// pinged implements peer.
+func (c *client) pinged() {
+	for _, s := range c.all() {
+		if s.trail != nil {
+			s.trail.pinged()
+		}
+	}
+}
+
+// ponged implements peer.
+func (c *client) ponged() {
+	for _, s := range c.all() {
+		if s.trail != nil {
+			s.trail.ponged()
+		}
+	}
+}
+
+// closed implements peer.
+func (c *client) closed(why reason) {
+	c.mu.Lock()
+	c.ended = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.room.Broadcast()
+	c.mu.Unlock()
+	for _, s := range c.all() {
+		s.end(why)
+	}
+}
+
+// do runs a function of the application after those that are due already. With
+// wait it waits while there are very many, so that TCP slows the client down.
+func (c *client) do(fn func(), wait bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for wait && len(c.due) >= maxWaiting && !c.ended {
+		c.room.Wait()
+	}
+	c.due = append(c.due, fn)
+	if !c.working {
+		c.working = true
+		c.e.door.running.Add(1)
+		go c.work()
+	}
+}
+
+func (c *client) work() {
+	defer c.e.door.running.Done()
+	for {
+		c.mu.Lock()
+		if len(c.due) == 0 {
+			c.working, c.due = false, nil
+			c.mu.Unlock()
+			return
+		}
+		fn := c.due[0]
+		c.due[0] = nil
+		c.due = c.due[1:]
+		c.room.Signal()
+		c.mu.Unlock()
+		fn()
+	}
+}
+
+var _ peer = (*client)(nil)
+
+// Raw is an Engine.IO session without Socket.IO on top.
+type Raw struct{ e *engine }
+
+// Send sends a message.
+func (r *Raw) Send(binary bool, data []byte) {
+	r.e.SendControl(rawFrame(r.e.version, binary, data), nil)
+}
+
+// RawPeer gets the messages of a [Raw] session.
+type RawPeer func(binary bool, data []byte)
+
+type rawPeer struct {
+	e *engine
+	RawPeer
+}
+
+func (p *rawPeer) open()                            {}
+func (p *rawPeer) message(binary bool, data []byte) { p.RawPeer(binary, data) }
+func (p *rawPeer) drained()                         {}
+func (p *rawPeer) pinged()                          {}
+func (p *rawPeer) ponged()                          {}
+func (p *rawPeer) closed(reason)                    {}
+
+func rawFrame(version int, binary bool, data []byte) []byte {
+	if !binary {
+		return engineio.AppendText(nil, engineio.Message, data)
+	}
+	return engineio.AppendBinary(nil, version, data)
+}

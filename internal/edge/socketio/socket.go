@@ -1,0 +1,551 @@
+package socketio
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/link"
+	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/sio"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// socket is a client in a namespace: a connection of the hub.
+type socket struct {
+	session.Session
+	client    *client
+	place     place
+	handshake *Handshake
+	public    *Socket
+	id        string // as clients know it
+	private   string // under which its state can be recovered; "": it cannot
+	recovered bool
+	trail     *trail // what it was given, nil: not kept
+
+	over atomic.Bool
+
+	mu     sync.Mutex        // guards all below
+	rooms  []string          // that it was in when it ended
+	epochs map[string]string // of the channels that are kept
+}
+
+// admit makes a client a socket of a namespace. old is what is recovered, nil:
+// nothing. Nil: the connection has ended.
+func (c *client) admit(at place, h *Handshake, identity auth.Identity, old *state) *socket {
+	d := c.e.door
+	s := &socket{client: c, place: at, handshake: h}
+	s.public = &Socket{s}
+	recoverable := d.cfg.Recovery > 0 && c.dialect != sio.V4 && at.kept()
+	d.cfg.Sessions.PrepareIn(&s.Session, s, encoding{c.dialect, at.name, recoverable})
+	if recoverable {
+		s.trail = &trail{}
+		s.private = newSID()
+	}
+	if old != nil {
+		s.ID, s.private, s.recovered = old.id, old.private, true
+	}
+	switch {
+	case c.e.version == 4:
+		s.id = s.ID.String()
+	case at.name == "/": // clients of these versions take the session's id for theirs
+		s.id = c.e.sid
+	default:
+		s.id = at.name + "#" + c.e.sid
+	}
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return nil
+	}
+	c.sockets[at.name] = s
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	c.mu.Unlock()
+	if !s.Welcome(identity) {
+		return nil
+	}
+	if c.isEnded() { // it did not see this socket
+		s.end(reasonTransportClose)
+		return nil
+	}
+	if old != nil {
+		d.metrics.Restored.Add(1)
+		s.restore(old)
+	} else {
+		s.subscribe(at.channel(), nil)
+	}
+	for _, fn := range at.connect {
+		c.do(func() { fn(s.public) }, false)
+	}
+	return s
+}
+
+func (c *client) isEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
+// subscribe subscribes the socket to a channel of its namespace. since is where
+// a subscription goes on; nil: with what comes.
+func (s *socket) subscribe(channel string, since *Since) {
+	space, err := s.place.space(channel)
+	if err != nil {
+		s.client.e.door.cfg.Logger.Warn("socket.io: a room cannot be joined", "channel", channel, "error", err)
+		return
+	}
+	if !space.IsLog() {
+		// Its error is a limit, and there is none for what the server does.
+		_, _ = s.client.e.door.cfg.Sessions.Hub().Subscribe(&s.Conn, channel, space, hub.SubOptions{ByServer: true})
+		return
+	}
+	epoch, err := s.client.e.door.cfg.Join(&s.Session, channel, space, since)
+	if err != nil {
+		s.client.e.door.cfg.Logger.Warn("socket.io: a room cannot be joined", "channel", channel, "error", err)
+		return
+	}
+	s.setEpoch(channel, epoch)
+}
+
+// event handles what the client has emitted.
+func (s *socket) event(name []byte, args [][]byte, wantsAck bool, ack uint64) {
+	event, ok := protocol.Unquote(name)
+	if !ok {
+		event = string(name) // a number
+	}
+	var frameID []byte
+	if wantsAck {
+		frameID = strconv.AppendUint(nil, ack, 10)
+	}
+	if event == ControlEvent && len(args) > 0 && s.place.mapped() {
+		s.control(args[0], frameID)
+		return
+	}
+	fn := s.place.events[event]
+	if fn == nil && s.place.any != nil {
+		fn = func(p *Socket, args Args, ack Ack) { s.place.any(p, event, args, ack) }
+	}
+	if fn != nil {
+		if s.Admit(frameID) {
+			list := make(Args, len(args))
+			for i, a := range args {
+				list[i] = a
+			}
+			reply := s.ack(wantsAck, ack)
+			s.client.do(func() { fn(s.public, list, reply) }, true)
+		}
+		return
+	}
+	if s.place.named.Channel == "" {
+		s.client.e.door.metrics.Ignored.Add(1)
+		return
+	}
+	b := []byte(`{"type":"pub"`)
+	if wantsAck {
+		b = append(append(b, `,"id":`...), frameID...)
+	}
+	b = protocol.AppendString(append(b, `,"channel":`...), s.place.named.Channel)
+	b = protocol.AppendString(append(b, `,"event":`...), event)
+	b = append(append(append(b, `,"data":`...), dataOf(args)...), '}')
+	s.Receive(b)
+}
+
+// control runs a frame of the client protocol; the acknowledgement is its answer.
+func (s *socket) control(frame, frameID []byte) {
+	frame = bytes.TrimSpace(frame)
+	if len(frame) < 2 || frame[0] != '{' || frameID == nil {
+		s.Receive(frame)
+		return
+	}
+	b := append(append([]byte(`{"id":`), frameID...), ',')
+	rest := bytes.TrimSpace(frame[1:])
+	if rest[0] == '}' {
+		b = b[:len(b)-1]
+	}
+	s.Receive(append(b, rest...))
+}
+
+// ack makes what answers an event, once.
+func (s *socket) ack(wanted bool, n uint64) Ack {
+	if !wanted {
+		return func(...any) {}
+	}
+	var once atomic.Bool
+	return func(args ...any) {
+		if !once.Swap(true) {
+			s.send(sio.Packet{Kind: sio.Ack, HasID: true, ID: n, Data: arrayOf(nil, args)})
+		}
+	}
+}
+
+func (s *socket) send(p sio.Packet) {
+	p.Namespace = s.place.name
+	s.client.send(p)
+}
+
+// leave ends the socket because the server wants so.
+func (s *socket) leave() {
+	if !s.over.Load() {
+		s.send(sio.Packet{Kind: sio.Disconnect})
+	}
+	s.end(reasonServerNamespace)
+}
+
+// end forgets the socket.
+func (s *socket) end(why reason) {
+	if s.over.Swap(true) {
+		return
+	}
+	c := s.client
+	c.mu.Lock()
+	if c.sockets[s.place.name] == s {
+		delete(c.sockets, s.place.name)
+	}
+	c.mu.Unlock()
+	s.mu.Lock()
+	s.rooms = s.live()
+	s.mu.Unlock()
+	st := s.stateOf(why)
+	s.Closed()
+	c.e.door.lost.keep(st, c.e.door.cfg.Recovery) // it has left the hub, so its id is free
+	for _, fn := range s.place.disconnect {
+		c.do(func() { fn(s.public, why.String()) }, false)
+	}
+}
+
+// live lists the rooms that the socket is in now.
+func (s *socket) live() []string {
+	rooms := []string{s.id}
+	for _, channel := range s.Channels() {
+		if room, ok := s.place.roomOf(channel); ok {
+			rooms = append(rooms, room)
+		}
+	}
+	slices.Sort(rooms)
+	return rooms
+}
+
+// The way out of the hub: as the session's, with its own first packet and its
+// own way to end.
+
+// Send implements hub.Outlet.
+func (s *socket) Send(bufs []link.Buf, sub link.Subscriber) { s.client.e.Send(bufs, sub) }
+
+// Offer implements hub.Outlet.
+func (s *socket) Offer(bufs []link.Buf, sub link.Subscriber) int {
+	if s.trail == nil {
+		return s.client.e.Offer(bufs, sub)
+	}
+	return s.trail.offer(s.client.e, bufs, sub)
+}
+
+// SendControl implements hub.Outlet.
+func (s *socket) SendControl(wire []byte, then func()) bool {
+	if len(wire) == 0 {
+		if then != nil {
+			then()
+		}
+		return !s.over.Load()
+	}
+	return s.client.e.SendControl(wire, then)
+}
+
+// SendFirst implements hub.Outlet: the first packet says that the client is in.
+func (s *socket) SendFirst(before func(), _ []byte) bool {
+	p := sio.Packet{Kind: sio.Connect, Namespace: s.place.name}
+	if s.client.e.version == 4 {
+		p.Data = []byte(`{"sid":"` + s.id + `"`)
+		if s.private != "" {
+			p.Data = append(p.Data, `,"pid":"`+s.private+`"`...)
+		}
+		p.Data = append(p.Data, '}')
+	}
+	return s.client.e.SendFirst(before, sio.Append(nil, s.client.dialect, p))
+}
+
+// Close implements hub.Outlet. A client that shall come back loses its transport,
+// since after a disconnect packet it would not.
+func (s *socket) Close(why protocol.Close, _ string, last []byte) {
+	if len(last) > 0 {
+		s.client.e.SendControl(last, nil)
+	}
+	// The caller may hold locks that the end of a connection takes, too.
+	s.client.do(func() {
+		switch {
+		case !why.Reconnect:
+			s.leave()
+		case why.Code == protocol.CloseGoingAway.Code:
+			s.client.e.close(reasonShutdown)
+		default:
+			s.client.e.close(reasonForced)
+		}
+	}, false)
+}
+
+// Queued implements hub.Outlet.
+func (s *socket) Queued() int { return s.client.e.Queued() }
+
+// Written implements hub.Outlet.
+func (s *socket) Written() int64 { return s.client.e.Written() }
+
+// Transport implements hub.Outlet.
+func (s *socket) Transport() string { return s.client.e.Transport() }
+
+// Remote implements hub.Outlet.
+func (s *socket) Remote() netip.AddrPort { return s.client.e.remote }
+
+// Live implements link.Subscriber, for events that are sent to it alone.
+func (s *socket) Live() bool { return !s.over.Load() }
+
+// Dropped implements link.Subscriber.
+func (s *socket) Dropped(uint32) {}
+
+// mapped tells whether the namespace has to do with channels that others see.
+func (p *place) mapped() bool { return p.named.Channel != "" || p.named.Rooms != "" }
+
+// encode gives a value as JSON that is not escaped for HTML.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return []byte("null")
+	}
+	return bytes.TrimRight(b.Bytes(), "\n")
+}
+
+// arrayOf gives arguments as a JSON array, with what is in first before them.
+func arrayOf(first []byte, args []any) []byte {
+	list := make([][]byte, 0, len(args)+1)
+	if first != nil {
+		list = append(list, first)
+	}
+	for _, a := range args {
+		list = append(list, valueOf(a))
+	}
+	return appendArgs(nil, list)
+}
+
+func valueOf(a any) []byte {
+	switch a := a.(type) {
+	case json.RawMessage:
+		if len(a) == 0 {
+			return []byte("null")
+		}
+		return a
+	case []byte:
+		return encode(Binary(a))
+	}
+	return encode(a)
+}
+
+// Socket is a client in a namespace. Its methods may be called at any time and
+// from anywhere; on one that has ended they do nothing.
+type Socket struct{ s *socket }
+
+// ID is the id that the client knows as its own.
+func (p *Socket) ID() string { return p.s.id }
+
+// Connection is the id of the connection, as server verbs take it.
+func (p *Socket) Connection() string { return p.s.ID.String() }
+
+// User is who the client is; "" when it is anonymous.
+func (p *Socket) User() string { return p.s.User() }
+
+// Namespace is the name of the namespace it is in.
+func (p *Socket) Namespace() string { return p.s.place.name }
+
+// Handshake is what it gave when it connected.
+func (p *Socket) Handshake() *Handshake { return p.s.handshake }
+
+// Recovered tells whether it goes on with the state of an earlier connection.
+func (p *Socket) Recovered() bool { return p.s.recovered }
+
+// Emit sends an event to the client.
+func (p *Socket) Emit(event string, args ...any) {
+	switch data := arrayOf(encode(event), args); {
+	case !p.s.Live():
+	case p.s.trail != nil:
+		p.s.trail.emit(p.s, data)
+	default:
+		p.s.send(sio.Packet{Kind: sio.Event, Data: data})
+	}
+}
+
+// Volatile sends an event that may be lost when the client is not ready for it.
+func (p *Socket) Volatile(event string, args ...any) {
+	packet := sio.Packet{Kind: sio.Event, Namespace: p.s.place.name, Data: arrayOf(encode(event), args)}
+	p.s.client.e.volatile(sio.Append(nil, p.s.client.dialect, packet), p.s)
+}
+
+// Ask sends an event and waits for the client's acknowledgement until ctx ends.
+func (p *Socket) Ask(ctx context.Context, event string, args ...any) (Args, error) {
+	list := make([][]byte, len(args))
+	for i, a := range args {
+		list[i] = valueOf(a)
+	}
+	data, err := p.s.Call(ctx, event, dataOf(list))
+	if err != nil {
+		return nil, err
+	}
+	return argsOf(data), nil
+}
+
+// argsOf is the reverse of dataOf.
+func argsOf(data []byte) Args {
+	if array, ok := several(data); ok {
+		list, err := sio.Args(array)
+		if err == nil {
+			args := make(Args, len(list))
+			for i := range list {
+				args[i] = list[i]
+			}
+			return args
+		}
+	}
+	return Args{data}
+}
+
+// Join puts it into rooms.
+func (p *Socket) Join(rooms ...string) {
+	for _, room := range rooms {
+		if room != p.s.id {
+			p.s.subscribe(p.s.place.room(room), nil)
+		}
+	}
+}
+
+// Leave takes it out of a room.
+func (p *Socket) Leave(room string) {
+	p.s.client.e.door.cfg.Sessions.Hub().Unsubscribe(&p.s.Conn, p.s.place.room(room))
+}
+
+// Rooms lists the rooms it is in, among them its own, which has its id for a name.
+// After its end they are those that it was in.
+func (p *Socket) Rooms() []string {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if p.s.rooms != nil {
+		return slices.Clone(p.s.rooms)
+	}
+	return p.s.live()
+}
+
+// Disconnect ends it; the client does not come back by itself. With all, its
+// sockets in other namespaces end, too, and the transport is closed.
+func (p *Socket) Disconnect(all bool) {
+	if !all {
+		p.s.leave()
+		return
+	}
+	for _, s := range p.s.client.all() {
+		s.leave()
+	}
+	p.s.client.e.close(reasonForced)
+}
+
+// Drop closes the transport, so that the client comes back by itself.
+func (p *Socket) Drop() { p.s.client.e.close(reasonForced) }
+
+// To begins a message for rooms, without this socket.
+func (p *Socket) To(rooms ...string) *Broadcast {
+	return (&Broadcast{place: p.s.place}).To(rooms...).ExceptSocket(p)
+}
+
+// Others begins a message for everybody in the namespace but this socket.
+func (p *Socket) Others() *Broadcast {
+	return (&Broadcast{place: p.s.place}).ExceptSocket(p)
+}
+
+// Args are the arguments of an event or an acknowledgement, each as raw JSON, in
+// which binary stands as [Binary].
+type Args []json.RawMessage
+
+// Decode reads an argument into v; a missing one leaves it as it is.
+func (a Args) Decode(i int, v any) error {
+	if i >= len(a) {
+		return nil
+	}
+	if err := json.Unmarshal(a[i], v); err != nil {
+		return fmt.Errorf("argument %d: %w", i+1, err)
+	}
+	return nil
+}
+
+// String gives an argument that is a string, "" when it is none.
+func (a Args) String(i int) string {
+	if i < len(a) {
+		if s, ok := protocol.Unquote(a[i]); ok {
+			return s
+		}
+	}
+	return ""
+}
+
+// Any gives them as what Emit takes.
+func (a Args) Any() []any {
+	list := make([]any, len(a))
+	for i := range a {
+		list[i] = a[i]
+	}
+	return list
+}
+
+// Ack answers an event. Only its first call counts.
+type Ack func(args ...any)
+
+// Binary is bytes inside of JSON: {"$binary":"<base64>"}. Clients of Socket.IO get
+// and send it as an ArrayBuffer or a Buffer.
+type Binary []byte
+
+type binaryForm struct {
+	Bytes []byte `json:"$binary"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (b Binary) MarshalJSON() ([]byte, error) { return json.Marshal(binaryForm{b}) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (b *Binary) UnmarshalJSON(text []byte) error {
+	var f binaryForm
+	if err := json.Unmarshal(text, &f); err != nil {
+		return err
+	}
+	*b = f.Bytes
+	return nil
+}
+
+// findSocket gives the socket that clients know by an id.
+func (d *Door) findSocket(name, sid string) *socket {
+	if c, ok := id.ParseConnection(sid); ok {
+		if conn := d.cfg.Sessions.Hub().Conn(c); conn != nil {
+			if s, ok := conn.Out().(*socket); ok && s.place.name == name && s.id == sid {
+				return s
+			}
+		}
+	}
+	secret := strings.TrimPrefix(sid, name+"#")
+	if e := d.find(secret); e != nil {
+		if c, ok := e.peer.(*client); ok {
+			if s := c.find(name); s != nil && s.id == sid {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+var _ hub.Outlet = (*socket)(nil)

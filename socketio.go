@@ -57,7 +57,7 @@ func (s *Server) EngineIOHandler(open func(send func(binary bool, data []byte)) 
 
 const socketIOOff = "off"
 
-func (c SocketIO) withDefaults(spaces map[string]Namespace) SocketIO {
+func (c SocketIO) withDefaults(spaces map[string]Namespace, demos bool) SocketIO {
 	c.Path = or(c.Path, "/socket.io/")
 	c.OldClients = or(c.OldClients, "allow")
 	c.PingInterval = or(c.PingInterval, Duration(25*time.Second))
@@ -72,6 +72,9 @@ func (c SocketIO) withDefaults(spaces map[string]Namespace) SocketIO {
 				c.Namespaces["/"] = SocketIONamespace{Channel: main + ":all", Rooms: main}
 				break
 			}
+		}
+		if _, ok := spaces["tick"]; ok && demos { // the page /demo/ticker
+			c.Namespaces["/test_conn"] = SocketIONamespace{Channel: "tick:test_conn"}
 		}
 	}
 	return c

@@ -58,7 +58,7 @@ func (c Config) withDefaults() Config {
 	l.Body = or(l.Body, 8<<20)
 	l.Recent = or(l.Recent, 64<<20)
 	c.WebSocket.Driver = or(c.WebSocket.Driver, "auto")
-	c.SocketIO = c.SocketIO.withDefaults(c.Namespaces)
+	c.SocketIO = c.SocketIO.withDefaults(c.Namespaces, c.Demos)
 	c.Drain.Timeout = or(c.Drain.Timeout, Duration(25*time.Second))
 	c.Drain.Spread = or(c.Drain.Spread, Duration(10*time.Second))
 	c.Log.Level = or(c.Log.Level, "info")
@@ -102,13 +102,6 @@ func (c Config) WithDev() Config {
 			"event": {Kind: "event", Subscribe: "anyone", Publish: "anyone", Presence: "members"},
 			"room":  {Kind: "log", Subscribe: "anyone", Publish: "anyone", Presence: "members", Keep: Keep{Count: 10_000}},
 			"tick":  {Kind: "event", Subscribe: "anyone", Publish: "server"},
-		}
-		if c.SocketIO.Namespaces == nil {
-			c.SocketIO.Namespaces = map[string]SocketIONamespace{
-				"/":          {Channel: "event:all", Rooms: "event"},
-				"/*":         {Channel: "*:all", Rooms: "*"},
-				"/test_conn": {Channel: "tick:test_conn"},
-			}
 		}
 	}
 	return c

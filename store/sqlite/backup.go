@@ -100,28 +100,28 @@ func Restore(ctx context.Context, file, dir string, force bool) (err error) {
 func prepareRestored(ctx context.Context, file, part string) (err error) {
 	c, err := dial(part, false)
 	if err != nil {
-		return explain(file, err)
+		return explainBackup(file, err)
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	row, _, err := c.first("PRAGMA user_version")
 	if err != nil {
-		return explain(file, err)
+		return explainBackup(file, err)
 	}
 	if number(row[0]) == 0 {
 		return fmt.Errorf("%s is no backup of this program", file)
 	}
 	if err := migrate(c); err != nil {
-		return explain(file, err)
+		return explainBackup(file, err)
 	}
 	var problems []string
 	if err := c.check(ctx, func(p string) { problems = append(problems, p) }); err != nil {
-		return explain(file, err)
+		return explainBackup(file, err)
 	}
 	if len(problems) > 0 {
 		return fmt.Errorf("%s is damaged: %s (%d problems in all)", file, problems[0], len(problems))
 	}
 	if err := c.exec("UPDATE meta SET v = ? WHERE k = 'epoch'", newEpoch()); err != nil {
-		return explain(file, err)
+		return explainBackup(file, err)
 	}
 	// One file, with nothing beside it.
 	return errors.Join(c.exec("PRAGMA wal_checkpoint(TRUNCATE)"), syncFile(part))
@@ -170,4 +170,15 @@ func syncDir(path string) error {
 	}
 	_ = d.Sync()
 	return d.Close()
+}
+
+// explainBackup is explain for the file that a backup is.
+func explainBackup(file string, err error) error {
+	switch code(err) {
+	case codeNotADB:
+		return fmt.Errorf("%s is no backup of this program: %w", file, err)
+	case codeCorrupt:
+		return fmt.Errorf("%s is damaged; take another backup: %w", file, err)
+	}
+	return fmt.Errorf("%s: %w", file, err)
 }

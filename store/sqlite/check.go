@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,14 +35,27 @@ func existing(dir string) (*conn, error) {
 		return nil, explain(path, err)
 	}
 	row, _, err := c.first("PRAGMA user_version")
-	if err == nil && number(row[0]) != version {
-		err = fmt.Errorf("its schema has version %d, this program's is %d", number(row[0]), version)
+	if err == nil {
+		err = known(number(row[0]))
 	}
 	if err != nil {
 		_ = c.close()
 		return nil, explain(path, err)
 	}
 	return c, nil
+}
+
+// known tells why a schema is not the one of this program.
+func known(have int64) error {
+	switch {
+	case have == version:
+		return nil
+	case have == 0:
+		return errors.New("it is a database of another program")
+	case have > version:
+		return fmt.Errorf("its schema has version %d, this program knows %d: %w", have, version, errNewer)
+	}
+	return fmt.Errorf("its schema has version %d, this program's is %d; start a server on it once, which brings it up to date", have, version)
 }
 
 // checks are what must not be found, each with the sentence for a row of it.

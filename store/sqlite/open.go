@@ -132,12 +132,12 @@ func bootID() string {
 // lockDir makes the directory and takes its lock, which ends with the process.
 func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("the data directory cannot be made: %w", err)
+		return nil, fmt.Errorf("the data directory %s cannot be made; choose another directory (data): %w", dir, err)
 	}
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("the data directory cannot be written: %w", err)
+		return nil, fmt.Errorf("the data directory %s cannot be written; give it to the user that the server runs as, or choose another directory (data): %w", dir, err)
 	}
 	if err := lockFile(f); err != nil {
 		holder := make([]byte, 32)
@@ -152,7 +152,7 @@ func lockDir(dir string) (*os.File, error) {
 	err = errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n"))
 	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("the data directory cannot be written: %w", err)
+		return nil, fmt.Errorf("the data directory %s cannot be written; give it to the user that the server runs as, or choose another directory (data): %w", dir, err)
 	}
 	return f, nil
 }

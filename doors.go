@@ -37,7 +37,7 @@ func (s *Server) newDoors(cfg Config) *doors {
 	n := len(websocket.Encodings())
 	return &doors{
 		streams: streams,
-		sse:     sse.New(sse.Config{Streams: streams, Sessions: s.sessions, Verifier: s.verifier, Encoding: n, Epoch: s.epoch}),
+		sse:     sse.New(sse.Config{Streams: streams, Sessions: s.sessions, Verifier: s.verifier, Remote: s.door.Remote, Encoding: n, Epoch: s.epoch}),
 		poll:    poll.New(poll.Config{Streams: streams, Encoding: n + 1}),
 	}
 }

@@ -63,6 +63,7 @@ type Server struct {
 	socketio *socketio.Door
 	doors    *doors
 	channels *channel.Feature
+	ticker   func() // ends the demo's
 	api      *httpapi.API
 	metrics  *metrics.Set
 	verifier *verifierBox
@@ -147,6 +148,7 @@ func New(cfg Config) (*Server, error) {
 		_ = s.Close()
 		return nil, err
 	}
+	s.startTicker(cfg)
 	return s, nil
 }
 
@@ -267,6 +269,9 @@ func (s *Server) Close() error {
 	s.closed.Do(func() {
 		s.draining.Store(true)
 		s.door.Drain(0)
+		if s.ticker != nil {
+			s.ticker()
+		}
 		s.socketio.Close()
 		s.doors.streams.Close()
 		s.links.Close()

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/skein-realtime/skein/internal/edge/demo"
 	"github.com/skein-realtime/skein/internal/edge/socketio"
 	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
@@ -164,6 +166,20 @@ func (s *Server) publishFor(from *hub.Conn, channel, event string, data []byte, 
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	return s.channels.Publish(ctx, sender, channel, event, data, except)
+}
+
+// startTicker lets the server say a number every now and then, for the demo page.
+func (s *Server) startTicker(cfg Config) {
+	namespace, _, _ := strings.Cut(demo.TickerChannel, ":")
+	if _, ok := cfg.Namespaces[namespace]; !ok || !cfg.Demos {
+		return
+	}
+	s.ticker = demo.Ticker(func(n int) {
+		data := []byte(`{"data":` + strconv.Itoa(n) + `}`)
+		if err := s.channels.Publish(context.Background(), protocol.Sender{}, demo.TickerChannel, demo.TickerEvent, data, nil); err != nil {
+			s.log.Warn("the ticker of the demo could not publish", "error", err)
+		}
+	}, func() bool { return s.hub.Channel(demo.TickerChannel) != nil })
 }
 
 // socketIORoutes adds the door to the table of all doors.

@@ -4,7 +4,10 @@
 //
 // Every page gets a content security policy that allows its own inline script
 // and style, by hash, and a connection to the server that it came from, and
-// nothing else. The package stores nothing and starts nothing.
+// nothing else; ticker.html may load the Socket.IO client from there, too.
+//
+// [Ticker] is what that page shows: the only goroutine here, which the server
+// starts and stops. The package stores nothing.
 package demo
 
 import (
@@ -28,7 +31,7 @@ var files embed.FS
 type page struct {
 	body   []byte
 	etag   string
-	policy string // content security policy; %HOST% stands for the server's address
+	policy string // content security policy; %HOST% and %CLIENT% stand for sources at the server's address
 }
 
 var (
@@ -47,6 +50,9 @@ func Handler() http.Handler {
 			name = "index.html"
 		}
 		p, found := pages[name]
+		if name == "ticker" { // its address is written down in guides without the ending
+			p, found = pages["ticker.html"]
+		}
 		if !found {
 			http.NotFound(w, r)
 			return
@@ -90,15 +96,20 @@ func read(fsys fs.FS) map[string]*page {
 		pages[strings.TrimPrefix(name, "pages/")] = &page{
 			body:   body,
 			etag:   `"` + hex.EncodeToString(sum[:8]) + `"`,
-			policy: policyOf(body),
+			policy: policyOf(body, name == "pages/ticker.html"),
 		}
 	}
 	return pages
 }
 
-// policyOf allows what is inside a page and nothing from outside.
-func policyOf(body []byte) string {
-	return "default-src 'none'; script-src " + hashes(inlineScript, body) + "; style-src " + hashes(inlineStyle, body) +
+// policyOf allows what is inside a page and nothing from outside, but for the
+// Socket.IO client of the same server when the page loads it.
+func policyOf(body []byte, client bool) string {
+	scripts := hashes(inlineScript, body)
+	if client {
+		scripts += "%CLIENT%"
+	}
+	return "default-src 'none'; script-src " + scripts + "; style-src " + hashes(inlineStyle, body) +
 		"; img-src data:; connect-src 'self'%HOST%; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 }
 
@@ -117,9 +128,10 @@ func hashes(block *regexp.Regexp, body []byte) string {
 // policyFor names the server's WebSocket address: not every browser takes
 // 'self' to mean ws: and wss: too.
 func (p *page) policyFor(host string) string {
-	sources := ""
+	sockets, client := "", ""
 	if hostAndPort.MatchString(host) {
-		sources = " ws://" + host + " wss://" + host
+		sockets = " ws://" + host + " wss://" + host
+		client = " " + host + "/socket.io/socket.io.js"
 	}
-	return strings.ReplaceAll(p.policy, "%HOST%", sources)
+	return strings.NewReplacer("%HOST%", sockets, "%CLIENT%", client).Replace(p.policy)
 }

@@ -13,6 +13,7 @@ package sse
 import (
 	"context"
 	"net/http"
+	"net/netip"
 
 	"github.com/skein-realtime/skein/internal/edge/stream"
 	"github.com/skein-realtime/skein/internal/fault"
@@ -25,7 +26,8 @@ type Config struct {
 	Streams  *stream.Server
 	Sessions *session.Server
 	Verifier session.Verifier
-	Encoding int // the place of [Encoding] among the hub's
+	Remote   func(*http.Request) netip.AddrPort // the address of a request's client
+	Encoding int                                // the place of [Encoding] among the hub's
 
 	// Epoch gives the epoch of a log channel whose subscription nothing told of.
 	Epoch func(ctx context.Context, channel string) (string, error)
@@ -140,11 +142,15 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request) {
 
 var errUnknown = fault.New(fault.NotFound, "connection: there is no such connection, or no longer")
 
-// authorize asks for the token again where there was one: the id of a connection is
-// shown to others, as the source of what it publishes.
+// authorize asks for the token again where there was one, and else for the address:
+// the id of a connection is shown to others, as the source of what it publishes.
 func (d *Door) authorize(r *http.Request, c *stream.Conn) *fault.Error {
 	user, ok := c.ByToken()
 	if !ok {
+		// Nobody has proved who they are, but at least the address must be the same.
+		if d.cfg.Remote(r).Addr() != c.Remote().Addr() {
+			return fault.New(fault.Denied, "the connection is another client's")
+		}
 		return nil
 	}
 	token := stream.Bearer(r, r.URL.Query())

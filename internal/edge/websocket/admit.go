@@ -21,6 +21,11 @@ func (d *Door) Admit(w http.ResponseWriter, r *http.Request) (remote netip.AddrP
 	return remote, func() { d.leave(counted) }, true
 }
 
+// Remote is the address of a request's client, as the limits count it.
+func (d *Door) Remote(r *http.Request) netip.AddrPort {
+	return RemoteOf(r, d.settings.Load().Proxies)
+}
+
 // Opening reads what a client gave with a request to say who it is.
 func (d *Door) Opening(r *http.Request) session.Opening { return openingOf(r, d.settings.Load().Dev) }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/skein-realtime/skein/internal/metrics"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
 )
 
 // What an application needs to answer Socket.IO clients; see [Server.SocketIO].
@@ -130,7 +131,7 @@ func (s *Server) newSocketIO(cfg Config) *socketio.Door {
 		Recovery: c.Recovery.Std(), MaxPayload: int64(c.MaxPayload), Queue: int(cfg.Limits.Queue), Depth: cfg.Limits.Depth,
 		OldClients: c.OldClients == "allow",
 		Admit:      s.door.Admit, Opening: s.door.Opening, Origins: s.door.Origins,
-		Join: s.joinKept, Publish: s.publishFor,
+		Join: s.joinKept, Missed: s.missedBy, Publish: s.publishFor,
 	})
 	for name, ns := range c.Namespaces {
 		d.Map(name, socketio.Mapping{Channel: ns.Channel, Rooms: ns.Rooms})
@@ -154,6 +155,25 @@ func (s *Server) joinKept(c *session.Session, channel string, space *hub.Space, 
 		return nil
 	})
 	return epoch, err
+}
+
+// missedBy reads what a session has missed of a channel that is kept.
+func (s *Server) missedBy(c *session.Session, channel string, since socketio.Since) (list []socketio.Missed, upTo uint64, ok bool) {
+	const most = 1000
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	page, err := s.feeds.History(ctx, store.Query{Channel: channel, After: since.Seq, Limit: most})
+	if err != nil || page.More || page.Head.Epoch != since.Epoch || page.Head.Floor > since.Seq || since.Seq > page.Head.Top {
+		return nil, 0, false
+	}
+	own := c.ID.String()
+	for i := range page.Messages {
+		m := &page.Messages[i]
+		if m.Sender.Connection != own || m.Recalled {
+			list = append(list, socketio.Missed{ID: m.ID, Seq: m.Seq, Frame: feed.FrameOf(channel, m)})
+		}
+	}
+	return list, page.Head.Top, true
 }
 
 // publishFor publishes in a channel, for an application that answers Socket.IO

@@ -227,13 +227,15 @@ func cutOctets(body []byte) (p Packet, rest []byte, err error) {
 }
 
 // Frames calls fn for each message of frames that a server sends: not masked, not
-// in pieces, no control frames.
+// in pieces, not compressed, no control frames. The payload lies in wire. An error
+// of fn ends it and is returned.
 func Frames(wire []byte, fn func(binary bool, payload []byte) error) error {
 	for len(wire) > 0 {
 		if len(wire) < 2 {
 			return wrong("a frame is cut off")
 		}
-		op, size, head := wire[0]&0x0f, int(wire[1]), 2
+		// The first byte is FIN and the opcode, and nothing else.
+		op, size, head := wire[0]&^0x80, int(wire[1]), 2
 		switch {
 		case size == 126 && len(wire) >= 4:
 			size, head = int(binary.BigEndian.Uint16(wire[2:])), 4
@@ -244,7 +246,8 @@ func Frames(wire []byte, fn func(binary bool, payload []byte) error) error {
 			}
 			size, head = int(long), 10
 		}
-		if op != byte(ws.Text) && op != byte(ws.Binary) || size > len(wire)-head {
+		plain := wire[0]&0x80 != 0 && wire[1]&0x80 == 0
+		if !plain || op != byte(ws.Text) && op != byte(ws.Binary) || size > len(wire)-head {
 			return wrong("a frame is cut off, or no message")
 		}
 		if err := fn(op == byte(ws.Binary), wire[head:head+size]); err != nil {
@@ -328,8 +331,10 @@ func appendOctets(dst []byte, binary bool, payload []byte) []byte {
 		kind = 1
 	}
 	dst = append(dst, kind)
-	for _, c := range strconv.Itoa(len(payload)) {
-		dst = append(dst, byte(c-'0'))
+	length := len(dst)
+	dst = strconv.AppendInt(dst, int64(len(payload)), 10)
+	for i := length; i < len(dst); i++ {
+		dst[i] -= '0'
 	}
 	return append(append(dst, 0xff), payload...)
 }

@@ -170,7 +170,7 @@ func (f *Feeds) stored(ctx context.Context, ch *channel, s *hub.Sub, place hub.P
 			b.gap(ch.name, next, m.Seq-1, page.Head.Epoch)
 			f.metrics.Gaps.Add(1)
 		}
-		b.add(m.Seq, frameOf(ch.name, m), m.Sender.Connection)
+		b.add(m.Seq, FrameOf(ch.name, m), m.Sender.Connection)
 		next = m.Seq + 1
 	}
 	if len(page.Messages) == 0 && page.Head.Top >= next {
@@ -217,7 +217,7 @@ func (f *Feeds) remember(ch *channel, list []store.Message) {
 	front := make([]entry, 0, len(list)+len(ch.ring))
 	for i := range list {
 		m := &list[i]
-		frame := frameOf(ch.name, m)
+		frame := FrameOf(ch.name, m)
 		front = append(front, entry{frame: frame, author: m.Sender.Connection, time: m.Time})
 		grown += len(frame) + overhead
 	}

@@ -366,7 +366,7 @@ func (f *Feeds) takeLocked(ch *channel, c store.Commit) (renewed bool) {
 
 // deliverLocked hands the message after the head to memory and to subscribers.
 func (f *Feeds) deliverLocked(ch *channel, m *store.Message) {
-	frame := frameOf(ch.name, m)
+	frame := FrameOf(ch.name, m)
 	ch.head = m.Seq
 	ch.ring = append(ch.ring, entry{frame: frame, author: m.Sender.Connection, time: m.Time})
 	ch.bytes += len(frame) + overhead
@@ -474,8 +474,8 @@ func (ch *channel) readable(space *hub.Space) uint64 {
 // first is the seq of the oldest message in memory; head+1 when there is none.
 func (ch *channel) first() uint64 { return ch.head + 1 - uint64(len(ch.ring)) }
 
-// frameOf is what a subscriber gets for a stored message.
-func frameOf(channel string, m *store.Message) []byte {
+// FrameOf is what a subscriber gets for a stored message.
+func FrameOf(channel string, m *store.Message) []byte {
 	if m.Recalled {
 		return protocol.AppendRecall(nil, channel, m.Seq, m.ID)
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	fast "math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -47,12 +48,29 @@ func ParseConnection(text string) (Connection, bool) {
 // crockford is the alphabet of ULID: base 32 without I, L, O and U.
 const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
+// last is the message id that was made last, so that those of one millisecond
+// rise, too.
+var last struct {
+	sync.Mutex
+	ms, hi, lo uint64
+}
+
 // Message makes the id of a message: a ULID, 48 bits of Unix milliseconds and
-// 80 random bits in 26 characters, so that ids sort by time. It is unique, but
-// no secret: the random bits come from a fast generator.
+// 80 random bits in 26 characters, so that ids sort by time, and in one process
+// by the order in which they were made. It is unique, but no secret: the random
+// bits come from a fast generator, and the next in the same millisecond is one more.
 func Message(now time.Time) string {
 	ms := uint64(now.UnixMilli())
-	hi, lo := fast.Uint64()>>48, fast.Uint64()
+	last.Lock()
+	if ms == last.ms {
+		if last.lo++; last.lo == 0 {
+			last.hi = (last.hi + 1) & (1<<16 - 1)
+		}
+	} else {
+		last.ms, last.hi, last.lo = ms, fast.Uint64()>>48, fast.Uint64()
+	}
+	hi, lo := last.hi, last.lo
+	last.Unlock()
 	var b [26]byte
 	for i := 9; i >= 0; i-- {
 		b[i] = crockford[ms&31]

@@ -58,8 +58,8 @@ func TestEveryRandomCharacterOfAMessageIDVaries(t *testing.T) {
 	for i := range kinds {
 		kinds[i] = map[byte]bool{}
 	}
-	for range 5000 {
-		m := id.Message(now)
+	for n := range 5000 {
+		m := id.Message(now.Add(time.Duration(n) * time.Millisecond))
 		for i := range m {
 			kinds[i][m[i]] = true
 		}

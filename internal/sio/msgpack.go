@@ -1,11 +1,8 @@
 package sio
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -16,17 +13,21 @@ import (
 )
 
 // The msgpack form: a packet is a map with type, nsp, data and id, in any order,
-// and what else a client puts there.
+// and what else a client puts there. Libraries for msgpack decode into Go values;
+// here it becomes JSON, under the bounds of the text form, without a detour.
 
-// ReadMsgpack reads a packet from the binary message that it is.
+// ReadMsgpack reads a packet from the binary message that it is. Its data is JSON
+// of at most maxDepth levels: bytes are {"$binary":"<base64>"}, integers are exact,
+// JavaScript's undefined, NaN and the infinities are null, and times are strings
+// of RFC 3339. It follows the rules of [Read]; Data does not alias b.
 func ReadMsgpack(b []byte, maxDepth int) (Packet, error) {
 	var p Packet
-	d := decoder{b: b, depth: maxDepth}
+	d := decoder{in: string(b), out: make([]byte, 0, len(b)), depth: maxDepth}
 	n, err := d.mapHeader()
 	if err != nil {
 		return p, err
 	}
-	kind := ""
+	kind := -1
 	for range n {
 		key, err := d.key()
 		if err != nil {
@@ -36,23 +37,28 @@ func ReadMsgpack(b []byte, maxDepth int) (Packet, error) {
 		if err := d.value(); err != nil {
 			return p, err
 		}
-		value := bytes.Clone(d.out[begin:])
+		value := d.out[begin:len(d.out):len(d.out)]
+		null := string(value) == "null"
+		if key == "data" {
+			if p.Data = value; null {
+				p.Data = nil
+			}
+			continue // what follows is written behind it
+		}
 		d.out = d.out[:begin]
 		switch key {
 		case "type":
-			kind = string(value)
+			if kind = -1; len(value) == 1 && value[0] >= '0' && value[0] <= '4' {
+				kind = int(value[0] - '0')
+			}
 		case "nsp":
 			name, ok := protocol.Unquote(value)
-			if value[0] != '"' || !ok || len(name) > maxNamespace || name == "" || name[0] != '/' {
+			if !ok || len(name) > maxNamespace || name == "" || name[0] != '/' {
 				return p, wrong("the namespace is no name")
 			}
 			p.Namespace = name
-		case "data":
-			if string(value) != "null" {
-				p.Data = value
-			}
 		case "id":
-			if string(value) == "null" {
+			if p.HasID, p.ID = false, 0; null {
 				break
 			}
 			if p.ID, err = strconv.ParseUint(string(value), 10, 64); err != nil || p.ID > maxID {
@@ -61,71 +67,77 @@ func ReadMsgpack(b []byte, maxDepth int) (Packet, error) {
 			p.HasID = true
 		}
 	}
-	if len(d.b) > 0 {
+	switch {
+	case d.in != "":
 		return p, wrong("something follows it")
-	}
-	if p.Namespace == "" {
+	case p.Namespace == "":
 		return p, wrong("there is no namespace")
-	}
-	if len(kind) != 1 || kind[0] < '0' || kind[0] > '4' {
+	case kind < 0:
 		return p, wrong("there is no type")
 	}
-	p.Kind = Kind(kind[0] - '0')
+	p.Kind = Kind(kind)
 	return p, fits(&p, 5)
 }
 
 // decoder turns msgpack into JSON.
 type decoder struct {
-	b     []byte
+	in    string // what is still to be read: keys are parts of it
 	out   []byte
-	depth int
+	depth int // how many more levels may open
 }
 
-func (d *decoder) take(n int) ([]byte, error) {
-	if n < 0 || n > len(d.b) {
-		return nil, wrong("it ends too early")
+func (d *decoder) take(n int) (string, error) {
+	if n < 0 || n > len(d.in) {
+		return "", wrong("it ends too early")
 	}
-	part := d.b[:n]
-	d.b = d.b[n:]
+	part := d.in[:n]
+	d.in = d.in[n:]
 	return part, nil
 }
 
-// length reads a length of so many bytes.
+func (d *decoder) first() (byte, error) {
+	s, err := d.take(1)
+	if err != nil {
+		return 0, err
+	}
+	return s[0], nil
+}
+
+// length reads a length of so many bytes. Each of what it counts takes a byte at
+// least, so one that is too large is found before anything is made of that size.
 func (d *decoder) length(bytes int) (int, error) {
 	n, err := d.number(bytes)
-	if err == nil && n > uint64(len(d.b)) {
+	if err == nil && n > uint64(len(d.in)) {
 		err = wrong("it ends too early")
 	}
 	return int(n), err
 }
 
-func (d *decoder) number(bytes int) (uint64, error) {
-	b, err := d.take(bytes)
-	if err != nil {
-		return 0, err
+func (d *decoder) number(bytes int) (u uint64, err error) {
+	s, err := d.take(bytes)
+	for i := range len(s) {
+		u = u<<8 | uint64(s[i])
 	}
-	var full [8]byte
-	copy(full[8-bytes:], b)
-	return binary.BigEndian.Uint64(full[:]), nil
+	return u, err
 }
 
 func (d *decoder) mapHeader() (n int, err error) {
-	c, err := d.take(1)
+	c, err := d.first()
 	switch {
 	case err != nil:
 		return 0, err
-	case c[0]&0xf0 == 0x80:
-		return int(c[0] & 0x0f), nil
-	case c[0] == 0xde:
+	case c&0xf0 == 0x80:
+		return int(c & 0x0f), nil
+	case c == 0xde:
 		return d.length(2)
-	case c[0] == 0xdf:
+	case c == 0xdf:
 		return d.length(4)
 	}
 	return 0, wrong("it is no map")
 }
 
 // text reads a string whose first byte has been taken; false: it is none.
-func (d *decoder) text(c byte) (s []byte, is bool, err error) {
+func (d *decoder) text(c byte) (s string, is bool, err error) {
 	n := 0
 	switch {
 	case c&0xe0 == 0xa0:
@@ -133,38 +145,37 @@ func (d *decoder) text(c byte) (s []byte, is bool, err error) {
 	case c >= 0xd9 && c <= 0xdb:
 		n, err = d.length(1 << (c - 0xd9))
 	default:
-		return nil, false, nil
+		return "", false, nil
 	}
 	if err == nil {
 		s, err = d.take(n)
 	}
-	if err == nil && !utf8.Valid(s) {
+	if err == nil && !utf8.ValidString(s) {
 		err = wrong("a string is not UTF-8")
 	}
 	return s, true, err
 }
 
 func (d *decoder) key() (string, error) {
-	c, err := d.take(1)
+	c, err := d.first()
 	if err != nil {
 		return "", err
 	}
-	s, is, err := d.text(c[0])
+	s, is, err := d.text(c)
 	if err == nil && !is {
 		err = wrong("a key is no string")
 	}
-	return string(s), err
+	return s, err
 }
 
 // value appends one value as JSON.
 func (d *decoder) value() error {
-	head, err := d.take(1)
+	c, err := d.first()
 	if err != nil {
 		return err
 	}
-	c := head[0]
 	if s, is, err := d.text(c); is || err != nil {
-		d.out = protocol.AppendString(d.out, string(s))
+		d.out = protocol.AppendString(d.out, s)
 		return err
 	}
 	switch {
@@ -182,6 +193,7 @@ func (d *decoder) value() error {
 	return d.other(c)
 }
 
+// other appends a value whose first byte says its type and no more.
 func (d *decoder) other(c byte) (err error) {
 	n := 0
 	switch c {
@@ -284,13 +296,14 @@ func (d *decoder) object(n int) error {
 }
 
 func (d *decoder) bytes(n int) error {
-	b, err := d.take(n)
-	if err != nil {
-		return err
+	s, err := d.take(n)
+	if err == nil && d.depth < 1 { // it becomes an object
+		err = wrong("it is nested too deep")
 	}
-	d.out = append(append(append(d.out, '{'), binaryKey...), ':', '"')
-	d.out = append(base64.StdEncoding.AppendEncode(d.out, b), '"', '}')
-	return nil
+	if err == nil {
+		d.out = appendBinaryObject(d.out, []byte(s))
+	}
+	return err
 }
 
 // float appends a number as encoding/json does; what JSON cannot say is null.
@@ -302,39 +315,56 @@ func (d *decoder) float(f float64) {
 	d.out = append(d.out, b...)
 }
 
-// extension reads what JavaScript's undefined (0) and a time (-1) are.
+// extension reads what JavaScript's undefined (0), a time (-1) and a time of older
+// clients (0, in eight bytes) are.
 func (d *decoder) extension(n int) error {
-	kind, err := d.take(1)
+	kind, err := d.first()
 	if err != nil {
 		return err
 	}
-	b, err := d.take(n)
-	if err != nil {
-		return err
+	if isTime := kind == 0xff && (n == 4 || n == 8 || n == 12); kind != 0 && !isTime {
+		return wrong("an extension of type %d", int8(kind))
 	}
-	switch {
-	case kind[0] == 0:
+	if kind == 0 && n != 8 {
 		d.out = append(d.out, "null"...)
-		return nil
-	case kind[0] == 0xff && n == 4:
-		d.time(int64(binary.BigEndian.Uint32(b)), 0)
-		return nil
-	case kind[0] == 0xff && n == 8:
-		u := binary.BigEndian.Uint64(b)
-		d.time(int64(u&(1<<34-1)), int64(u>>34))
-		return nil
-	case kind[0] == 0xff && n == 12:
-		d.time(int64(binary.BigEndian.Uint64(b[4:])), int64(binary.BigEndian.Uint32(b)))
-		return nil
+		_, err = d.take(n)
+		return err
 	}
-	return wrong("an extension of type %d", int8(kind[0]))
+	nanoseconds := uint64(0)
+	if n == 12 {
+		if nanoseconds, err = d.number(4); err != nil {
+			return err
+		}
+		n = 8
+	} else if kind == 0xff && n == 8 {
+		u, err := d.number(8)
+		d.time(int64(u&(1<<34-1)), int64(u>>34))
+		return err
+	}
+	u, err := d.number(n)
+	if kind == 0 {
+		ms := int64(u)
+		d.time(ms/1000, ms%1000*int64(time.Millisecond))
+		return err
+	}
+	d.time(int64(u), int64(nanoseconds))
+	return err
 }
 
+// time appends a time as a string of RFC 3339, or null when that has no words for
+// its year.
 func (d *decoder) time(seconds, nanoseconds int64) {
-	d.out = protocol.AppendString(d.out, time.Unix(seconds, nanoseconds).UTC().Format(time.RFC3339Nano))
+	t := time.Unix(seconds, nanoseconds).UTC()
+	if t.Year() < 0 || t.Year() > 9999 {
+		d.out = append(d.out, "null"...)
+		return
+	}
+	d.out = append(t.AppendFormat(append(d.out, '"'), time.RFC3339Nano), '"')
 }
 
-// AppendMsgpack appends a packet.
+// AppendMsgpack appends a packet, without the header of a frame. Data must be JSON
+// that was checked. Integers that fit into 64 bits stay exact; other numbers become
+// the nearest 64-bit float.
 func AppendMsgpack(dst []byte, p *Packet) []byte {
 	n := byte(2)
 	if p.Data != nil {
@@ -351,7 +381,7 @@ func AppendMsgpack(dst []byte, p *Packet) []byte {
 	}
 	dst = appendText(appendText(dst, "nsp"), nsp)
 	if p.Data != nil {
-		dst = appendValue(appendText(dst, "data"), p.Data)
+		dst, _ = appendValue(appendText(dst, "data"), p.Data)
 	}
 	if p.HasID {
 		dst = appendUint(appendText(dst, "id"), p.ID)
@@ -359,16 +389,77 @@ func AppendMsgpack(dst []byte, p *Packet) []byte {
 	return dst
 }
 
-func appendText(dst []byte, s string) []byte {
+// appendValue appends the value that b begins with, and gives what follows it.
+func appendValue(dst, b []byte) (out, rest []byte) {
+	b = b[skipSpace(b, 0):]
+	if len(b) == 0 {
+		return dst, nil
+	}
+	switch b[0] {
+	case '{':
+		if payload, n := cutBinary(b); n > 0 {
+			return append(appendSize(dst, 0xc4, len(payload)), payload...), b[n:]
+		}
+		return appendMembers(dst, b)
+	case '[':
+		return appendMembers(dst, b)
+	case '"':
+		n := stringLength(b)
+		return appendText(dst, content(b[:n])), b[n:]
+	}
+	n := wordLength(b)
+	switch word := b[:n]; word[0] {
+	case 't':
+		return append(dst, 0xc3), b[n:]
+	case 'f':
+		return append(dst, 0xc2), b[n:]
+	case 'n':
+		return append(dst, 0xc0), b[n:]
+	default:
+		return appendNumber(dst, word), b[n:]
+	}
+}
+
+// appendMembers appends an array or an object in one pass: what it is and how many
+// members it has is written in front of them when they have been counted.
+func appendMembers(dst, b []byte) (out, rest []byte) {
+	object, begin, n := b[0] == '{', len(dst), 0
+	dst, b = append(dst, 0), b[1:]
+	for len(b) > 0 && b[0] != ']' && b[0] != '}' {
+		switch b[0] {
+		case ',', ':', ' ', '\n', '\t', '\r':
+			b = b[1:]
+		default: // a key counts as a value here
+			dst, b = appendValue(dst, b)
+			n++
+		}
+	}
+	if len(b) > 0 {
+		b = b[1:]
+	}
+	few, many := byte(0x90), byte(0xdc)
+	if object {
+		few, many, n = 0x80, 0xde, n/2
+	}
+	if n < 16 {
+		dst[begin] = few | byte(n)
+		return dst, b
+	}
+	var room [4]byte
+	count := binary.BigEndian.AppendUint32(room[:0], uint32(n))
+	dst[begin] = many + 1
+	if n < 1<<16 {
+		dst[begin], count = many, count[2:]
+	}
+	return slices.Insert(dst, begin+1, count...), b
+}
+
+func appendText[S string | []byte](dst []byte, s S) []byte {
 	switch n := len(s); {
 	case n < 32:
 		dst = append(dst, 0xa0|byte(n))
-	case n < 1<<8:
-		dst = append(dst, 0xd9, byte(n))
-	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 0xda), uint16(n))
 	default:
-		dst = binary.BigEndian.AppendUint32(append(dst, 0xdb), uint32(n))
+		dst = appendSize(dst, 0xd9, n)
 	}
 	return append(dst, s...)
 }
@@ -377,53 +468,39 @@ func appendUint(dst []byte, u uint64) []byte {
 	switch {
 	case u < 1<<7:
 		return append(dst, byte(u))
+	case u < 1<<8:
+		return append(dst, 0xcc, byte(u))
+	case u < 1<<16:
+		return binary.BigEndian.AppendUint16(append(dst, 0xcd), uint16(u))
 	case u < 1<<32:
 		return binary.BigEndian.AppendUint32(append(dst, 0xce), uint32(u))
 	}
 	return binary.BigEndian.AppendUint64(append(dst, 0xcf), u)
 }
 
-// appendValue appends JSON that was checked.
-func appendValue(dst, data []byte) []byte {
-	data = bytes.TrimSpace(data)
-	switch data[0] {
-	case '{':
-		if b, ok := binaryOf(data); ok {
-			return append(appendSize(dst, 0xc4, len(b)), b...)
-		}
-		return appendObject(dst, data)
-	case '[':
-		args, _ := Args(data)
-		dst = appendCount(dst, 0x90, 0xdc, len(args))
-		for _, a := range args {
-			dst = appendValue(dst, a)
-		}
-		return dst
-	case '"':
-		s, _ := protocol.Unquote(data)
-		return appendText(dst, s)
-	case 't':
-		return append(dst, 0xc3)
-	case 'f':
-		return append(dst, 0xc2)
-	case 'n':
-		return append(dst, 0xc0)
-	}
-	return appendNumber(dst, string(data))
-}
-
-func appendNumber(dst []byte, text string) []byte {
-	if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+func appendNumber(dst, word []byte) []byte {
+	if u, err := strconv.ParseUint(string(word), 10, 64); err == nil {
 		return appendUint(dst, u)
 	}
-	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
-		if i >= -32 {
-			return append(dst, byte(i))
-		}
-		return binary.BigEndian.AppendUint64(append(dst, 0xd3), uint64(i))
+	if i, err := strconv.ParseInt(string(word), 10, 64); err == nil && i < 0 { // a zero with a sign is a float
+		return appendNegative(dst, i)
 	}
-	f, _ := strconv.ParseFloat(text, 64) // out of range it is infinite, which is what is nearest
+	f, _ := strconv.ParseFloat(string(word), 64) // out of range it is infinite, which is what is nearest
 	return binary.BigEndian.AppendUint64(append(dst, 0xcb), math.Float64bits(f))
+}
+
+func appendNegative(dst []byte, i int64) []byte {
+	switch {
+	case i >= -32:
+		return append(dst, byte(i))
+	case i >= math.MinInt8:
+		return append(dst, 0xd0, byte(i))
+	case i >= math.MinInt16:
+		return binary.BigEndian.AppendUint16(append(dst, 0xd1), uint16(i))
+	case i >= math.MinInt32:
+		return binary.BigEndian.AppendUint32(append(dst, 0xd2), uint32(i))
+	}
+	return binary.BigEndian.AppendUint64(append(dst, 0xd3), uint64(i))
 }
 
 // appendSize appends one of three headers, for sizes of 8, 16 and 32 bits.
@@ -435,39 +512,4 @@ func appendSize(dst []byte, header byte, n int) []byte {
 		return binary.BigEndian.AppendUint16(append(dst, header+1), uint16(n))
 	}
 	return binary.BigEndian.AppendUint32(append(dst, header+2), uint32(n))
-}
-
-// appendCount appends the header of an array or a map.
-func appendCount(dst []byte, few, many byte, n int) []byte {
-	switch {
-	case n < 16:
-		return append(dst, few|byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, many), uint16(n))
-	}
-	return binary.BigEndian.AppendUint32(append(dst, many+1), uint32(n))
-}
-
-func appendObject(dst, data []byte) []byte {
-	o := protocol.GetObject()
-	defer protocol.PutObject(o)
-	if o.Read(data, 1<<10) != nil { // it has very many members
-		var all map[string]json.RawMessage
-		if json.Unmarshal(data, &all) != nil {
-			return append(dst, 0xc0)
-		}
-		dst = appendCount(dst, 0x80, 0xde, len(all))
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			dst = appendValue(appendText(dst, name), all[name])
-		}
-		return dst
-	}
-	n := 0
-	o.Each(func(string, []byte) bool { n++; return true })
-	dst = appendCount(dst, 0x80, 0xde, n)
-	o.Each(func(name string, raw []byte) bool {
-		dst = appendValue(appendText(dst, name), raw)
-		return true
-	})
-	return dst
 }

@@ -8,11 +8,9 @@ package sio
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/skein-realtime/skein/internal/engineio"
 	"github.com/skein-realtime/skein/protocol"
@@ -63,6 +61,7 @@ func wrong(format string, args ...any) error {
 // Bounds of what is read.
 const (
 	maxNamespace = 256
+	maxQuery     = 1 << 10
 	maxID        = 1 << 53
 )
 
@@ -87,14 +86,17 @@ func Read(version int, text []byte, maxDepth, maxAttachments int) (Packet, error
 	}
 	if len(text) > 0 && text[0] == '/' {
 		name, rest, _ := bytes.Cut(text, []byte{','})
-		if len(name) > maxNamespace+1<<10 {
+		if version == 4 { // it can hold a query
+			var query []byte
+			if name, query, _ = bytes.Cut(name, []byte{'?'}); len(query) > maxQuery {
+				return p, wrong("the query is too long")
+			}
+			p.Query = string(query)
+		}
+		if len(name) > maxNamespace {
 			return p, wrong("the namespace is too long")
 		}
-		p.Namespace, p.Query, _ = strings.Cut(string(name), "?")
-		if len(p.Namespace) > maxNamespace {
-			return p, wrong("the namespace is too long")
-		}
-		text = rest
+		p.Namespace, text = string(name), rest
 	}
 	digits := 0
 	for digits < len(text) && text[digits] >= '0' && text[digits] <= '9' {
@@ -129,10 +131,7 @@ func fits(p *Packet, version int) error {
 	case Disconnect:
 		ok = first == 0
 	case Event, BinaryEvent:
-		if ok = first == '['; ok {
-			args, err := Args(p.Data)
-			ok = err == nil && len(args) > 0 && isName(args[0])
-		}
+		ok = first == '[' && isName(p.Data[skipSpace(p.Data, 1):])
 	case Ack, BinaryAck:
 		ok = first == '[' && p.HasID
 	case ConnectError:
@@ -144,17 +143,17 @@ func fits(p *Packet, version int) error {
 	return nil
 }
 
-// isName tells whether an event may have a name.
-func isName(raw []byte) bool {
-	if raw[0] != '"' {
-		return raw[0] >= '0' && raw[0] <= '9' || raw[0] == '-'
+// isName tells whether an event may have the name that b, the rest of an array,
+// begins with.
+func isName(b []byte) bool {
+	if b[0] != '"' {
+		return b[0] >= '0' && b[0] <= '9' || b[0] == '-'
 	}
-	name, ok := protocol.Unquote(raw)
-	switch name {
+	switch string(content(b[:stringLength(b)])) {
 	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
 		return false
 	}
-	return ok
+	return true
 }
 
 // Args gives the elements of a JSON array that was checked.
@@ -172,150 +171,24 @@ func Args(data []byte) (args [][]byte, err error) {
 	return args, nil
 }
 
-const binaryKey = `"$binary"`
-
-// Inline puts attachments in the place of the placeholders in data.
-func Inline(data []byte, attachments [][]byte) ([]byte, error) {
-	var bad error
-	out := rewrite(nil, data, `"_placeholder"`, func(dst, object []byte) ([]byte, bool) {
-		o := protocol.GetObject()
-		defer protocol.PutObject(o)
-		if o.Read(object, 1<<10) != nil {
-			return dst, false
-		}
-		if is, err := o.Bool("_placeholder", false); err != nil || !is {
-			return dst, false
-		}
-		n, err := o.Int("num", -1, 0, int64(len(attachments)-1))
-		if err != nil || n < 0 {
-			bad = wrong("a placeholder names no attachment")
-			return dst, false
-		}
-		dst = append(append(append(dst, '{'), binaryKey...), ':', '"')
-		return append(base64.StdEncoding.AppendEncode(dst, attachments[n]), '"', '}'), true
-	})
-	return out, bad
-}
-
-// Extract takes what is binary out of data: it appends the rest to dst, with
-// placeholders, and gives the attachments in order.
-func Extract(dst, data []byte) (out []byte, attachments [][]byte) {
-	if !bytes.Contains(data, []byte(binaryKey)) {
-		return append(dst, data...), nil
-	}
-	out = rewrite(dst, data, binaryKey, func(dst, object []byte) ([]byte, bool) {
-		b, ok := binaryOf(object)
-		if !ok {
-			return dst, false
-		}
-		dst = strconv.AppendInt(append(dst, `{"_placeholder":true,"num":`...), int64(len(attachments)), 10)
-		attachments = append(attachments, b)
-		return append(dst, '}'), true
-	})
-	return out, attachments
-}
-
-// binaryOf gives the bytes of an object that is exactly {"$binary":"<base64>"}.
-func binaryOf(object []byte) ([]byte, bool) {
-	o := protocol.GetObject()
-	defer protocol.PutObject(o)
-	if o.Read(object, 4) != nil {
-		return nil, false
-	}
-	members := 0
-	o.Each(func(string, []byte) bool { members++; return true })
-	raw := o.Raw("$binary")
-	if members != 1 || raw == nil || raw[0] != '"' {
-		return nil, false
-	}
-	text, ok := protocol.Unquote(raw)
-	if !ok {
-		return nil, false
-	}
-	b, err := base64.StdEncoding.DecodeString(text)
-	return b, err == nil
-}
-
-// rewrite copies JSON that was checked, and lets replace put something else in
-// the place of objects whose first key is the given one. It looks for objects
-// outside of strings only.
-func rewrite(dst, data []byte, key string, replace func(dst, object []byte) ([]byte, bool)) []byte {
-	for i := 0; i < len(data); {
-		switch data[i] {
-		case '"':
-			end := i + stringLength(data[i:])
-			dst = append(dst, data[i:end]...)
-			i = end
-		case '{':
-			if n := objectLength(data[i:], key); n > 0 {
-				var done bool
-				if dst, done = replace(dst, data[i:i+n]); done {
-					i += n
-					continue
-				}
-			}
-			dst = append(dst, '{')
-			i++
-		default:
-			dst = append(dst, data[i])
-			i++
-		}
-	}
-	return dst
-}
-
-// stringLength is the length of the JSON string that b begins with.
-func stringLength(b []byte) int {
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(b)
-}
-
-// objectLength is the length of the object that b begins with, when key stands in
-// it, and not only in something inside of it; else 0.
-func objectLength(b []byte, key string) int {
-	found, depth := false, 1
-	for i := 1; i < len(b); {
-		switch b[i] {
-		case '"':
-			n := stringLength(b[i:])
-			found = found || depth == 1 && string(b[i:i+n]) == key
-			i += n
-			continue
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				if !found {
-					return 0
-				}
-				return i + 1
-			}
-		}
-		i++
-	}
-	return 0
-}
-
-// Append appends a packet as WebSocket frames. Data of an event or an
-// acknowledgement may have something binary in it.
+// Append appends a packet as WebSocket frames: a text frame, and a binary one for
+// each attachment, or a single binary frame in the msgpack form. The kind is never
+// BinaryEvent or BinaryAck: an event or an acknowledgement becomes that by itself
+// when its data has something binary in it. With more than [MaxAttachments] it
+// stays text, in which the receiver finds the {"$binary":…} objects. Otherwise the
+// bytes of data are passed through.
 func Append(dst []byte, d Dialect, p Packet) []byte {
 	if d == Msgpack {
-		return engineio.AppendBinary(dst, 4, AppendMsgpack(nil, &p))
+		return appendMsgpackMessage(dst, &p)
 	}
 	data, attachments := p.Data, [][]byte(nil)
 	if p.Kind == Event || p.Kind == Ack {
 		if bytes.Contains(data, []byte(binaryKey)) {
-			data, attachments = Extract(nil, data)
-		}
-		if len(attachments) > 0 {
-			p.Kind += BinaryEvent - Event
+			rest, taken := Extract(nil, data)
+			if len(taken) > 0 && len(taken) <= MaxAttachments {
+				p.Kind += BinaryEvent - Event
+				data, attachments = rest, taken
+			}
 		}
 	}
 	var room [64]byte

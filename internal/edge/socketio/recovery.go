@@ -32,6 +32,14 @@ type Since struct {
 	Seq   uint64
 }
 
+// Missed is a message that a socket has missed. IDs rise with time, in all
+// channels of a server.
+type Missed struct {
+	ID    string
+	Seq   uint64
+	Frame []byte
+}
+
 // appendOffset appends the place of a message as a JSON string.
 func appendOffset(dst, channel, seq []byte) []byte {
 	name, _ := protocol.Unquote(channel)
@@ -68,12 +76,13 @@ type trail struct {
 	gone  uint64 // the last of them that is not in steps any more
 }
 
-// step is some messages of one channel, from a seq on; or, when sub is nil, an
-// event for the socket alone, whose number is start.
+// step is some messages of one channel, from a seq on; or, when there is no channel,
+// an event for the socket alone, whose number is start.
 type step struct {
-	sub   *hub.Sub
-	start uint64
-	event []byte
+	channel string
+	start   uint64
+	event   []byte
+	id      string // of an event
 }
 
 // Bounds of a trail. Who has more under way than that begins anew.
@@ -91,7 +100,7 @@ func (t *trail) emit(s *socket, event []byte) {
 	event = append(appendOffset(event, nil, strconv.AppendUint(nil, t.sent, 10)), ']')
 	t.makeRoom()
 	t.bytes += len(event)
-	t.steps = append(t.steps, step{start: t.sent, event: event})
+	t.steps = append(t.steps, step{start: t.sent, event: event, id: id.Message(time.Now())})
 	s.send(sio.Packet{Kind: sio.Event, Data: event})
 }
 
@@ -114,15 +123,16 @@ func (t *trail) offer(e *engine, bufs []link.Buf, sub link.Subscriber) int {
 		return 0
 	}
 	t.makeRoom()
-	if last := len(t.steps) - 1; last < 0 || t.steps[last].sub != s {
-		t.steps = append(t.steps, step{sub: s, start: start})
+	name := s.Channel().Name()
+	if last := len(t.steps) - 1; last < 0 || t.steps[last].channel != name {
+		t.steps = append(t.steps, step{channel: name, start: start})
 	}
 	return n
 }
 
 func (t *trail) forget(n int) {
 	for _, step := range t.steps[:n] {
-		if step.sub == nil {
+		if step.channel == "" {
 			t.gone = step.start
 			t.bytes -= len(step.event)
 		}
@@ -166,7 +176,6 @@ type state struct {
 // kept is a channel that a socket was subscribed to.
 type kept struct {
 	name  string
-	sub   *hub.Sub
 	log   bool
 	epoch string
 	next  uint64
@@ -197,7 +206,7 @@ func (s *socket) stateOf(why reason) *state {
 	}
 	st := &state{private: s.private, namespace: s.place.name, dialect: s.client.dialect, id: s.ID, identity: s.Identity(), session: s.Session.Session()}
 	for _, sub := range s.Subs() {
-		k := kept{name: sub.Channel().Name(), sub: sub, log: sub.Channel().Space().IsLog()}
+		k := kept{name: sub.Channel().Name(), log: sub.Channel().Space().IsLog()}
 		if k.log {
 			k.epoch, k.next = s.epoch(k.name), sub.Place().Next
 		}
@@ -297,7 +306,7 @@ func (st *state) locate(channel string, seq uint64) bool {
 	}
 	at, first := -1, named.next
 	for i, step := range st.steps {
-		if step.sub != named.sub {
+		if step.channel != channel {
 			continue
 		}
 		if step.start <= seq {
@@ -306,44 +315,32 @@ func (st *state) locate(channel string, seq uint64) bool {
 		first = min(first, step.start)
 	}
 	switch {
-	case channel == "" && seq > st.sent, channel != "" && (named.sub == nil || seq >= named.next), at < 0 && seq+1 != first:
+	case channel == "" && seq > st.sent, channel != "" && (named.name == "" || seq >= named.next), at < 0 && seq+1 != first:
 		return false
 	}
-	found := map[*hub.Sub]bool{}
+	found := map[string]bool{}
 	if channel != "" {
 		st.since[channel] = seq
-		found[named.sub] = true
+		found[channel] = true
 	}
 	for _, step := range st.steps[at+1:] {
-		if step.sub == nil {
+		if step.channel == "" {
 			st.again = append(st.again, step)
 			continue
 		}
-		if found[step.sub] {
-			continue
-		}
-		found[step.sub] = true
-		for _, k := range st.channels {
-			if k.sub == step.sub {
-				st.since[k.name] = step.start - 1
-			}
+		if _, subscribed := st.since[step.channel]; subscribed && !found[step.channel] {
+			found[step.channel] = true
+			st.since[step.channel] = step.start - 1
 		}
 	}
 	return true
 }
 
-// restore makes a socket what it was.
+// restore makes a socket what it was: it gets what it has missed, in the order in
+// which that was said, and goes on from there.
 func (s *socket) restore(st *state) {
 	_, _ = s.UpdateSession(func([]byte) ([]byte, error) { return st.session, nil })
-	s.trail.mu.Lock()
-	s.trail.sent, s.trail.gone = st.sent, st.sent
-	for _, step := range st.again {
-		s.trail.gone = min(s.trail.gone, step.start-1)
-		s.trail.bytes += len(step.event)
-		s.trail.steps = append(s.trail.steps, step)
-		s.send(sio.Packet{Kind: sio.Event, Data: step.event})
-	}
-	s.trail.mu.Unlock()
+	s.replay(st)
 	for _, k := range st.channels {
 		if k.log {
 			s.subscribe(k.name, &Since{k.epoch, st.since[k.name]})
@@ -351,11 +348,71 @@ func (s *socket) restore(st *state) {
 			s.subscribe(k.name, nil)
 		}
 	}
-	// What it has missed comes before what it does next.
+	// What could not be replayed comes before what it does next.
 	ctx, cancel := context.WithTimeout(s.client.e.ctx(), settleTimeout)
 	defer cancel()
 	for _, sub := range s.Subs() {
 		sub.AwaitLive(ctx)
+	}
+}
+
+// source is something that a socket has missed a part of.
+type source struct {
+	channel string // empty: what was sent to the socket alone
+	list    []Missed
+}
+
+// replay sends what was missed, merged by time, and moves the places of channels
+// behind it. What is too much is left to the channels.
+func (s *socket) replay(st *state) {
+	room := s.client.e.door.cfg.Queue / 2
+	var sources []source
+	var alone source
+	for _, step := range st.again {
+		alone.list = append(alone.list, Missed{ID: step.id, Seq: step.start, Frame: step.event})
+	}
+	sources = append(sources, alone)
+	for _, k := range st.channels {
+		if !k.log {
+			continue
+		}
+		list, upTo, ok := s.client.e.door.cfg.Missed(&s.Session, k.name, Since{k.epoch, st.since[k.name]})
+		for i := range list {
+			room -= 2 * len(list[i].Frame)
+		}
+		if ok && room > 0 {
+			sources = append(sources, source{k.name, list})
+			st.since[k.name] = upTo
+		}
+	}
+	s.trail.mu.Lock()
+	defer s.trail.mu.Unlock()
+	s.trail.sent, s.trail.gone = st.sent, st.sent
+	if len(alone.list) > 0 {
+		s.trail.gone = alone.list[0].Seq - 1
+	}
+	enc := encoding{s.client.dialect, s.place.name, true}
+	for {
+		next := -1
+		for i := range sources {
+			if len(sources[i].list) > 0 && (next < 0 || sources[i].list[0].ID < sources[next].list[0].ID) {
+				next = i
+			}
+		}
+		if next < 0 {
+			return
+		}
+		m := sources[next].list[0]
+		sources[next].list = sources[next].list[1:]
+		if sources[next].channel == "" {
+			s.trail.bytes += len(m.Frame)
+			s.trail.steps = append(s.trail.steps, step{start: m.Seq, event: m.Frame, id: m.ID})
+			s.send(sio.Packet{Kind: sio.Event, Data: m.Frame})
+			continue
+		}
+		// Its subscription is not there yet; the channel's name is what it is found by.
+		s.trail.steps = append(s.trail.steps, step{channel: sources[next].channel, start: m.Seq})
+		s.SendControl(enc.Append(nil, m.Frame), nil)
 	}
 }
 

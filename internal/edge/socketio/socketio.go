@@ -57,6 +57,9 @@ type Config struct {
 	// Join subscribes a session to a channel that is kept, from a place on, or from
 	// now on when since is nil, and gives its epoch.
 	Join func(s *session.Session, channel string, space *hub.Space, since *Since) (epoch string, err error)
+	// Missed gives what a session has missed of a channel that is kept, as frames in
+	// order, and the seq that it is told up to. False: it is too much, or gone.
+	Missed func(c *session.Session, channel string, since Since) (list []Missed, upTo uint64, ok bool)
 	// Publish publishes in a channel that is mapped, as the server.
 	Publish Publisher
 }

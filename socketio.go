@@ -208,12 +208,14 @@ func (s *Server) socketIORoutes(mux *http.ServeMux, c SocketIO) {
 		return
 	}
 	mux.Handle(c.Path, s.socketio.Handler(nil))
-	if c.Client != "" {
-		mux.HandleFunc("GET "+c.Path+"socket.io.js", func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
-			http.ServeFile(w, r, c.Client)
-		})
-	}
+	mux.HandleFunc("GET "+c.Path+"socket.io.js", func(w http.ResponseWriter, r *http.Request) {
+		if c.Client == "" {
+			http.Error(w, "This server has no JavaScript client to give (socketio.client).", http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		http.ServeFile(w, r, c.Client)
+	})
 }
 
 // socketIOMetrics names what is counted at the door for Socket.IO clients.

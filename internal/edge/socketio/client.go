@@ -19,6 +19,7 @@ import (
 // Bounds of what one client can cause.
 const (
 	maxNamespaces  = 64   // that it is in
+	maxConnects    = 1000 // to namespaces, in all
 	maxWaiting     = 1024 // functions of the application that are due
 	maxAttachments = 10   // of one packet
 )
@@ -33,6 +34,7 @@ type client struct {
 	partial     *sio.Packet
 	attachments [][]byte
 	bytes       int // of the attachments
+	connects    int
 
 	mu      sync.Mutex // guards all below
 	room    sync.Cond  // for waiting
@@ -162,6 +164,10 @@ func (c *client) find(namespace string) *socket {
 // connect answers a client that wants into a namespace.
 func (c *client) connect(p sio.Packet) {
 	d := c.e.door
+	if c.connects++; c.connects > maxConnects {
+		c.bad() // nobody comes and goes so often
+		return
+	}
 	c.mu.Lock()
 	_, twice := c.sockets[p.Namespace]
 	many := len(c.sockets) >= maxNamespaces

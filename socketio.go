@@ -60,7 +60,7 @@ func (s *Server) EngineIOHandler(open func(send func(binary bool, data []byte)) 
 
 const socketIOOff = "off"
 
-func (c SocketIO) withDefaults(spaces map[string]Namespace, demos bool) SocketIO {
+func (c SocketIO) withDefaults(spaces map[string]Namespace) SocketIO {
 	c.Path = or(c.Path, "/socket.io/")
 	c.OldClients = or(c.OldClients, "allow")
 	c.PingInterval = or(c.PingInterval, Duration(25*time.Second))
@@ -75,9 +75,6 @@ func (c SocketIO) withDefaults(spaces map[string]Namespace, demos bool) SocketIO
 				c.Namespaces["/"] = SocketIONamespace{Channel: main + ":all", Rooms: main}
 				break
 			}
-		}
-		if _, ok := spaces["tick"]; ok && demos { // the page /demo/ticker
-			c.Namespaces["/test_conn"] = SocketIONamespace{Channel: "tick:test_conn"}
 		}
 	}
 	return c
@@ -135,6 +132,11 @@ func (s *Server) newSocketIO(cfg Config) *socketio.Door {
 	})
 	for name, ns := range c.Namespaces {
 		d.Map(name, socketio.Mapping{Channel: ns.Channel, Rooms: ns.Rooms})
+	}
+	// The namespace of the page /demo/ticker.
+	space, rest, _ := strings.Cut(demo.TickerChannel, ":")
+	if _, ok := cfg.Namespaces[space]; ok && cfg.Demos && c.Namespaces["/"+rest] == (SocketIONamespace{}) {
+		d.Map("/"+rest, socketio.Mapping{Channel: demo.TickerChannel})
 	}
 	return d
 }

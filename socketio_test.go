@@ -209,6 +209,11 @@ func TestServerVerbsReachSocketIOClients(t *testing.T) {
 			t.Fatalf("got %s", got)
 		}
 	}
+	if n := s.verb("presence", `{"channel":"room:all"}`)["connections"]; n != 0.0 {
+		t.Errorf("%v are left", n)
+	}
+	c.connect("/", "") // the transport is still there for other sockets
+	_ = c.ws.CloseNow()
 	s.empty()
 }
 

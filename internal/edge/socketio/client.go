@@ -39,7 +39,8 @@ type client struct {
 	mu      sync.Mutex // guards all below
 	room    sync.Cond  // for waiting
 	sockets map[string]*socket
-	timer   *time.Timer // for the first namespace; nil once it is there
+	left    map[string]bool // namespaces that the server has ended; what is under way from there is ignored
+	timer   *time.Timer     // for the first namespace; nil once it is there
 	ended   bool
 	due     []func() // functions of the application, in order
 	working bool
@@ -128,9 +129,11 @@ func (c *client) packet(p sio.Packet) {
 		c.connect(p)
 		return
 	}
-	s := c.find(p.Namespace)
+	s, left := c.find(p.Namespace)
 	if s == nil {
-		c.bad()
+		if !left {
+			c.bad()
+		}
 		return
 	}
 	switch p.Kind {
@@ -155,10 +158,10 @@ func (c *client) packet(p sio.Packet) {
 	}
 }
 
-func (c *client) find(namespace string) *socket {
+func (c *client) find(namespace string) (s *socket, left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sockets[namespace]
+	return c.sockets[namespace], c.left[namespace]
 }
 
 // connect answers a client that wants into a namespace.

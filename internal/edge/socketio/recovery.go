@@ -110,15 +110,15 @@ func (t *trail) makeRoom() {
 	}
 }
 
-func (t *trail) offer(e *engine, bufs []link.Buf, sub link.Subscriber) int {
+func (t *trail) offer(to *socket, bufs []link.Buf, sub link.Subscriber) int {
 	s, ok := sub.(*hub.Sub)
 	if !ok {
-		return e.Offer(bufs, sub)
+		return to.offer(bufs, sub)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	start := s.Next()
-	n := e.Offer(bufs, sub)
+	n := to.offer(bufs, sub)
 	if n == 0 {
 		return 0
 	}

@@ -33,6 +33,7 @@ type socket struct {
 	recovered bool
 	trail     *trail // what it was given, nil: not kept
 
+	gate gate
 	over atomic.Bool
 
 	mu     sync.Mutex        // guards all below
@@ -69,11 +70,13 @@ func (c *client) admit(at place, h *Handshake, identity auth.Identity, old *stat
 		return nil
 	}
 	c.sockets[at.name] = s
+	delete(c.left, at.name)
 	if c.timer != nil {
 		c.timer.Stop()
 		c.timer = nil
 	}
 	c.mu.Unlock()
+	s.gate.shut.Store(true)
 	if !s.Welcome(identity) {
 		return nil
 	}
@@ -86,6 +89,9 @@ func (c *client) admit(at place, h *Handshake, identity auth.Identity, old *stat
 		s.restore(old)
 	} else {
 		s.subscribe(at.channel(), nil)
+	}
+	if s.gate.open(c.e, s.connected()) {
+		s.Drained()
 	}
 	for _, fn := range at.connect {
 		c.do(func() { fn(s.public) }, false)
@@ -193,18 +199,14 @@ func (s *socket) ack(wanted bool, n uint64) Ack {
 
 func (s *socket) send(p sio.Packet) {
 	p.Namespace = s.place.name
-	s.client.send(p)
+	s.SendControl(sio.Append(nil, s.client.dialect, p), nil)
 }
 
 // leave ends the socket because the server wants so.
-func (s *socket) leave() {
-	if !s.over.Load() {
-		s.send(sio.Packet{Kind: sio.Disconnect})
-	}
-	s.end(reasonServerNamespace)
-}
+func (s *socket) leave() { s.end(reasonServerNamespace) }
 
-// end forgets the socket.
+// end forgets the socket. The client is told, where that is due, when nothing more
+// can be sent to it and it can connect anew.
 func (s *socket) end(why reason) {
 	if s.over.Swap(true) {
 		return
@@ -213,6 +215,12 @@ func (s *socket) end(why reason) {
 	c.mu.Lock()
 	if c.sockets[s.place.name] == s {
 		delete(c.sockets, s.place.name)
+		if why == reasonServerNamespace {
+			if c.left == nil || len(c.left) >= maxNamespaces {
+				c.left = map[string]bool{}
+			}
+			c.left[s.place.name] = true
+		}
 	}
 	c.mu.Unlock()
 	s.mu.Lock()
@@ -221,6 +229,9 @@ func (s *socket) end(why reason) {
 	st := s.stateOf(why)
 	s.Closed()
 	c.e.door.lost.keep(st, c.e.door.cfg.Recovery) // it has left the hub, so its id is free
+	if why == reasonServerNamespace {
+		s.send(sio.Packet{Kind: sio.Disconnect})
+	}
 	for _, fn := range s.place.disconnect {
 		c.do(func() { fn(s.public, why.String()) }, false)
 	}
@@ -242,14 +253,36 @@ func (s *socket) live() []string {
 // own way to end.
 
 // Send implements hub.Outlet.
-func (s *socket) Send(bufs []link.Buf, sub link.Subscriber) { s.client.e.Send(bufs, sub) }
+func (s *socket) Send(bufs []link.Buf, sub link.Subscriber) {
+	if s.gate.shut.Load() {
+		n, _ := s.gate.holdAll(bufs, sub, 0)
+		bufs = bufs[n:]
+	}
+	if len(bufs) > 0 {
+		s.client.e.Send(bufs, sub)
+	}
+}
 
 // Offer implements hub.Outlet.
 func (s *socket) Offer(bufs []link.Buf, sub link.Subscriber) int {
 	if s.trail == nil {
-		return s.client.e.Offer(bufs, sub)
+		return s.offer(bufs, sub)
 	}
-	return s.trail.offer(s.client.e, bufs, sub)
+	return s.trail.offer(s, bufs, sub)
+}
+
+func (s *socket) offer(bufs []link.Buf, sub link.Subscriber) int {
+	n := 0
+	if s.gate.shut.Load() {
+		var held bool
+		if n, held = s.gate.holdAll(bufs, sub, s.client.e.door.cfg.Queue/2); held && s.gate.shut.Load() {
+			return n
+		}
+	}
+	if n == len(bufs) {
+		return n
+	}
+	return n + s.client.e.Offer(bufs[n:], sub)
 }
 
 // SendControl implements hub.Outlet.
@@ -260,11 +293,23 @@ func (s *socket) SendControl(wire []byte, then func()) bool {
 		}
 		return !s.over.Load()
 	}
+	if held, _ := s.gate.hold(wire, 0, then); held {
+		return true
+	}
 	return s.client.e.SendControl(wire, then)
 }
 
-// SendFirst implements hub.Outlet: the first packet says that the client is in.
+// SendFirst implements hub.Outlet. The first packet is sent when the gate opens.
 func (s *socket) SendFirst(before func(), _ []byte) bool {
+	if s.client.isEnded() {
+		return false
+	}
+	before()
+	return true
+}
+
+// connected is the packet that says that the client is in.
+func (s *socket) connected() []byte {
 	p := sio.Packet{Kind: sio.Connect, Namespace: s.place.name}
 	if s.client.e.version == 4 {
 		p.Data = []byte(`{"sid":"` + s.id + `"`)
@@ -273,7 +318,7 @@ func (s *socket) SendFirst(before func(), _ []byte) bool {
 		}
 		p.Data = append(p.Data, '}')
 	}
-	return s.client.e.SendFirst(before, sio.Append(nil, s.client.dialect, p))
+	return sio.Append(nil, s.client.dialect, p)
 }
 
 // Close implements hub.Outlet. A client that shall come back loses its transport,
@@ -540,7 +585,7 @@ func (d *Door) findSocket(name, sid string) *socket {
 	secret := strings.TrimPrefix(sid, name+"#")
 	if e := d.find(secret); e != nil {
 		if c, ok := e.peer.(*client); ok {
-			if s := c.find(name); s != nil && s.id == sid {
+			if s, _ := c.find(name); s != nil && s.id == sid {
 				return s
 			}
 		}

@@ -277,14 +277,6 @@ func (e *engine) SendControl(wire []byte, then func()) (ok bool) {
 	return ok
 }
 
-// SendFirst is [hub.Outlet].SendFirst.
-func (e *engine) SendFirst(before func(), wire []byte) (ok bool) {
-	if l := e.direct(func() { ok = e.box.SendFirst(before, wire) }); l != nil {
-		return l.SendFirst(before, e.readableWire(wire))
-	}
-	return ok
-}
-
 // Queued is [hub.Outlet].Queued.
 func (e *engine) Queued() int {
 	if l := e.ws.Load(); l != nil {

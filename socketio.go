@@ -60,7 +60,9 @@ func (s *Server) EngineIOHandler(open func(send func(binary bool, data []byte)) 
 
 const socketIOOff = "off"
 
-func (c SocketIO) withDefaults(spaces map[string]Namespace) SocketIO {
+// WithDefaults fills in what is left out. Without namespaces of its own, those of
+// the configuration stand for themselves.
+func (c SocketIO) WithDefaults(spaces map[string]Namespace) SocketIO {
 	c.Path = or(c.Path, "/socket.io/")
 	c.OldClients = or(c.OldClients, "allow")
 	c.PingInterval = or(c.PingInterval, Duration(25*time.Second))

@@ -282,3 +282,33 @@ func TestSocketIOClientsComeBackAfterADrain(t *testing.T) {
 	}
 	s.empty()
 }
+
+// Without a mapping of its own each namespace stands for itself, and / for main, or
+// else event. A function of the application that panics costs its client alone the
+// connection.
+func TestSocketIONamespacesByDefaultAndFunctionsThatPanic(t *testing.T) {
+	cfg := open()
+	cfg.Namespaces["event"] = skein.Namespace{Subscribe: "anyone", Publish: "anyone"}
+	s := startWith(t, cfg, func(s *skein.Server) {
+		s.SocketIO("/app").On("boom", func(*skein.IOSocket, skein.IOArgs, skein.IOAck) { panic("on purpose") })
+	})
+	c, other := s.io(""), s.io("")
+	for _, namespace := range []string{"/", "/room", "/event", "/app"} {
+		c.connect(namespace, "")
+	}
+	other.connect("/", "")
+	s.verb("publish", `{"to":{"channel":"event:all"},"event":"e","data":1}`)
+	c.expect(`42["e",1]`)
+	c.expect(`42/event,["e",1]`)
+	s.verb("publish", `{"to":{"channel":"room:all"},"event":"r","data":2}`)
+	c.expect(`42/room,["r",2]`)
+	other.expect(`42["e",1]`)
+	c.send(`42/app,["boom"]`)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, raw, err := c.ws.Read(ctx); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+		t.Errorf("got %s, %v", raw, err)
+	}
+	s.verb("publish", `{"to":{"channel":"event:all"},"event":"e","data":3}`)
+	other.expect(`42["e",3]`)
+}

@@ -58,7 +58,7 @@ func (c Config) withDefaults() Config {
 	l.Body = or(l.Body, 8<<20)
 	l.Recent = or(l.Recent, 64<<20)
 	c.WebSocket.Driver = or(c.WebSocket.Driver, "auto")
-	c.SocketIO = c.SocketIO.withDefaults(c.Namespaces)
+	c.SocketIO = c.SocketIO.WithDefaults(c.Namespaces)
 	c.Drain.Timeout = or(c.Drain.Timeout, Duration(25*time.Second))
 	c.Drain.Spread = or(c.Drain.Spread, Duration(10*time.Second))
 	c.Log.Level = or(c.Log.Level, "info")

@@ -83,6 +83,7 @@ type Loaded struct {
 // wrong; the Loaded is then empty.
 func Load(opt Options) (Loaded, error) {
 	l := &loader{cfg: skein.DefaultConfig(), root: settings(), places: map[string]place{}}
+	l.cfg.SocketIO.Namespaces = nil // their default is made of the namespaces that are configured
 	l.keys = secretKeys(l.root)
 	l.file(opt.File)
 	l.environment(opt.Env)
@@ -204,6 +205,7 @@ func (l *loader) completeNamespaces() {
 	for name, ns := range l.cfg.Namespaces {
 		l.cfg.Namespaces[name] = ns.WithDefaults()
 	}
+	l.cfg.SocketIO = l.cfg.SocketIO.WithDefaults(l.cfg.Namespaces)
 }
 
 // values gives every value in force as text.

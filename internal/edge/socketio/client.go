@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -364,8 +365,20 @@ func (c *client) work() {
 		c.due = c.due[1:]
 		c.room.Signal()
 		c.mu.Unlock()
-		fn()
+		c.call(fn)
 	}
+}
+
+// call runs a function of the application. One that panics costs its client the
+// connection, and nobody else.
+func (c *client) call(fn func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.e.door.cfg.Logger.Error("socket.io: a function of the application panicked", "panic", p, "stack", string(debug.Stack()))
+			c.e.close(reasonForced)
+		}
+	}()
+	fn()
 }
 
 var _ peer = (*client)(nil)

@@ -66,6 +66,7 @@ func checks() []check {
 		{"publish", publish},
 		{"channels", channels},
 		{"log", logs},
+		{"socketio", socketIO},
 	}
 }
 

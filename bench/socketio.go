@@ -254,16 +254,15 @@ func (t *ioTrial) weigh(ctx context.Context) error {
 		return float64(rss-t.fresh) / float64(t.clients) / 1024, err
 	}
 	var err error
-	if t.r.standing, err = each(5 * time.Second); err != nil {
+	// In the first eight seconds or so Node gives no pages back, whatever it collects.
+	if t.r.standing, err = each(10 * time.Second); err != nil {
 		return err
 	}
-	for range 2 { // once is sometimes not enough for Node to let go of its pages
-		if err := t.c.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
-			return err
-		}
-		if t.r.kept, err = each(2 * time.Second); err != nil {
-			return err
-		}
+	if err := t.c.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		return err
+	}
+	if t.r.kept, err = each(3 * time.Second); err != nil {
+		return err
 	}
 	if t.bench.profiles == "" || t.which != ioOurs {
 		return nil

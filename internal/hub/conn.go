@@ -38,10 +38,16 @@ type Conn struct {
 	gone     bool
 }
 
+// Prepare says what the connection's way out is, before [Hub.Add] does.
+func (c *Conn) Prepare(out Outlet, encoding Encoding) { c.out, c.encoding = out, encoding }
+
 // Add makes a connection known. owner is what [Conn.Owner] gives back.
 // Connections whose encodings are equal, as Go values, share what is encoded.
 func (h *Hub) Add(c *Conn, out Outlet, encoding Encoding, owner any, identity auth.Identity, nowMilli int64) {
-	c.hub, c.out, c.owner, c.encoding, c.since = h, out, owner, encoding, nowMilli
+	if c.out == nil { // else it is in use already
+		c.Prepare(out, encoding)
+	}
+	c.hub, c.owner, c.since = h, owner, nowMilli
 	c.shard = h.shards[int(h.turn.Add(1))%len(h.shards)]
 	cs := h.connStripe(c.ID)
 	cs.mu.Lock()

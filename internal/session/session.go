@@ -26,8 +26,6 @@ const (
 type Session struct {
 	hub.Conn
 	srv      *Server
-	out      hub.Outlet
-	encoding hub.Encoding
 	authAt   int64 // when patience for authentication ends, on the clock
 	welcomed atomic.Bool
 	ended    atomic.Bool
@@ -81,7 +79,8 @@ func (srv *Server) Prepare(s *Session, out hub.Outlet, encoding int) {
 
 // PrepareIn is [Server.Prepare] with an encoding that the hub has no index for.
 func (srv *Server) PrepareIn(s *Session, out hub.Outlet, encoding hub.Encoding) {
-	s.srv, s.out, s.encoding = srv, out, encoding
+	s.srv = srv
+	s.Prepare(out, encoding)
 	s.ID = id.NewConnection()
 }
 
@@ -156,7 +155,7 @@ func (s *Session) Bye(c protocol.Close, message string, spread time.Duration) {
 }
 
 func (s *Session) bye(c protocol.Close, message string, after time.Duration) {
-	s.out.Close(c, c.Word, s.encode(protocol.AppendBye(nil, c, message, after)))
+	s.Out().Close(c, c.Word, s.encode(protocol.AppendBye(nil, c, message, after)))
 }
 
 // ByeAfter is Bye after some last frames, and with a given wait.
@@ -166,14 +165,14 @@ func (s *Session) ByeAfter(c protocol.Close, message string, after time.Duration
 		wire = append(wire, s.encode(frame)...)
 	}
 	wire = append(wire, s.encode(protocol.AppendBye(nil, c, message, after))...)
-	s.out.Close(c, c.Word, wire)
+	s.Out().Close(c, c.Word, wire)
 }
 
 func (s *Session) encode(frame []byte) []byte {
-	return hub.Encode(s.encoding, frame)
+	return s.Encode(frame)
 }
 
-func (s *Session) send(frame []byte) { s.out.SendControl(s.encode(frame), nil) }
+func (s *Session) send(frame []byte) { s.Out().SendControl(s.encode(frame), nil) }
 
 // Due implements link.Deadline: time to authenticate, or the token, has run out.
 func (s *Session) Due(now int64) {
@@ -235,10 +234,10 @@ func (s *Session) welcome(frameID []byte, identity auth.Identity) {
 	}
 	b = strconv.AppendInt(append(b, `,"time":`...), now.UnixMilli(), 10)
 	h := s.srv.cfg.Hub
-	if !s.out.SendFirst(func() {
-		h.Add(&s.Conn, s.out, s.encoding, s, identity, now.UnixMilli())
+	if !s.Out().SendFirst(func() {
+		h.Add(&s.Conn, s.Out(), nil, s, identity, now.UnixMilli())
 		s.welcomed.Store(true)
-	}, hub.Encode(s.encoding, append(b, '}'))) {
+	}, s.encode(append(b, '}'))) {
 		return // it has ended meanwhile
 	}
 	s.srv.metrics.Welcomed.Add(1)

@@ -14,7 +14,7 @@ import (
 // Broadcast is a message for many sockets of a namespace: everybody, or the union
 // of some rooms, each socket once.
 type Broadcast struct {
-	place    place
+	place    *place
 	rooms    []string
 	except   []string
 	without  []*socket
@@ -141,7 +141,7 @@ func (b *Broadcast) Ask(ctx context.Context, event string, args ...any) ([]Args,
 func (b *Broadcast) Sockets() []*Socket {
 	var list []*Socket
 	for _, s := range b.sockets() {
-		list = append(list, s.public)
+		list = append(list, &s.public)
 	}
 	return list
 }

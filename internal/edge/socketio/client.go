@@ -2,11 +2,9 @@ package socketio
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"maps"
-	"net/url"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,22 +36,36 @@ type client struct {
 	connects    int
 
 	mu      sync.Mutex // guards all below
-	room    sync.Cond  // for waiting
-	sockets map[string]*socket
+	sockets []*socket
+	spare   *socket         // the first one, until it is needed
 	left    map[string]bool // namespaces that the server has ended; what is under way from there is ignored
 	timer   *time.Timer     // for the first namespace; nil once it is there
 	ended   bool
-	due     []func() // functions of the application, in order
-	working bool
+	tasks   *tasks // nil: none
 }
 
-func newClient(e *engine) *client {
-	c := &client{e: e, sockets: map[string]*socket{}}
-	c.room.L = &c.mu
+// tasks are functions of the application that are due. They exist while there are any.
+type tasks struct {
+	room sync.Cond // for waiting
+	due  []func()  // in order
+}
+
+func (c *client) init(e *engine) {
+	c.e = e
 	if e.version == 3 {
 		c.dialect, c.spoken = sio.V4, true
 	}
-	return c
+}
+
+// newSocket gives room for a socket.
+func (c *client) newSocket() *socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.spare; s != nil {
+		c.spare = nil
+		return s
+	}
+	return new(socket)
 }
 
 // open implements peer.
@@ -162,7 +174,16 @@ func (c *client) packet(p sio.Packet) {
 func (c *client) find(namespace string) (s *socket, left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sockets[namespace], c.left[namespace]
+	return c.socketLocked(namespace), c.left[namespace]
+}
+
+func (c *client) socketLocked(namespace string) *socket {
+	for _, s := range c.sockets {
+		if s.place.name == namespace {
+			return s
+		}
+	}
+	return nil
 }
 
 // connect answers a client that wants into a namespace.
@@ -173,7 +194,7 @@ func (c *client) connect(p sio.Packet) {
 		return
 	}
 	c.mu.Lock()
-	_, twice := c.sockets[p.Namespace]
+	twice := c.socketLocked(p.Namespace) != nil
 	many := len(c.sockets) >= maxNamespaces
 	c.mu.Unlock()
 	if twice && c.e.version == 3 && p.Namespace == "/" {
@@ -192,33 +213,20 @@ func (c *client) connect(p sio.Packet) {
 		c.refuse(p.Namespace, "Invalid namespace", nil)
 		return
 	}
-	h := c.handshake(&p)
-	if old := d.lost.take(&at, h, c.dialect); old != nil {
-		if s := c.admit(at, h, old.identity, old); s != nil {
+	own := broughtIn(&p)
+	h := own.handshake(c.e, p.Namespace)
+	if old := d.lost.take(at, h, c.dialect); old != nil {
+		if s := c.admit(at, own, old.identity, old); s != nil {
 			return
 		}
 	}
-	identity, err := c.judge(&at, h)
+	identity, err := c.judge(at, h)
 	if err != nil {
 		message, data := refusalOf(err)
 		c.refuse(p.Namespace, message, data)
 		return
 	}
-	c.admit(at, h, identity, nil)
-}
-
-func (c *client) handshake(p *sio.Packet) *Handshake {
-	h := &Handshake{Namespace: p.Namespace, Auth: json.RawMessage("{}"), Query: c.e.query, Header: c.e.header, Remote: c.e.remote}
-	if len(p.Data) > 0 {
-		h.Auth = append(json.RawMessage(nil), p.Data...)
-	}
-	if p.Query != "" {
-		if more, err := url.ParseQuery(p.Query); err == nil {
-			h.Query = maps.Clone(h.Query)
-			maps.Copy(h.Query, more)
-		}
-	}
-	return h
+	c.admit(at, own, identity, nil)
 }
 
 // judge finds out who a client is and whether it may be in a namespace.
@@ -296,11 +304,7 @@ func (c *client) drained() {
 func (c *client) all() []*socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list := make([]*socket, 0, len(c.sockets))
-	for _, s := range c.sockets {
-		list = append(list, s)
-	}
-	return list
+	return slices.Clone(c.sockets)
 }
 
 // pinged implements peer.
@@ -328,7 +332,9 @@ func (c *client) closed(why reason) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	c.room.Broadcast()
+	if c.tasks != nil {
+		c.tasks.room.Broadcast()
+	}
 	c.mu.Unlock()
 	for _, s := range c.all() {
 		s.end(why)
@@ -340,30 +346,32 @@ func (c *client) closed(why reason) {
 func (c *client) do(fn func(), wait bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for wait && len(c.due) >= maxWaiting && !c.ended {
-		c.room.Wait()
+	for wait && c.tasks != nil && len(c.tasks.due) >= maxWaiting && !c.ended {
+		c.tasks.room.Wait()
 	}
-	c.due = append(c.due, fn)
-	if !c.working {
-		c.working = true
+	if c.tasks == nil {
+		c.tasks = new(tasks)
+		c.tasks.room.L = &c.mu
 		c.e.door.running.Add(1)
-		go c.work()
+		go c.work(c.tasks)
 	}
+	c.tasks.due = append(c.tasks.due, fn)
 }
 
-func (c *client) work() {
+func (c *client) work(t *tasks) {
 	defer c.e.door.running.Done()
 	for {
 		c.mu.Lock()
-		if len(c.due) == 0 {
-			c.working, c.due = false, nil
+		if len(t.due) == 0 {
+			c.tasks = nil
+			t.room.Broadcast()
 			c.mu.Unlock()
 			return
 		}
-		fn := c.due[0]
-		c.due[0] = nil
-		c.due = c.due[1:]
-		c.room.Signal()
+		fn := t.due[0]
+		t.due[0] = nil
+		t.due = t.due[1:]
+		t.room.Signal()
 		c.mu.Unlock()
 		c.call(fn)
 	}

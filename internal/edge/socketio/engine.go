@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,12 +36,12 @@ type engine struct {
 	release func()
 	peer    peer
 	raw     bool
-	opening session.Opening
-	query   url.Values
-	header  http.Header
+	query   string           // of its first request
+	headers headers          // of that
+	opening *session.Opening // nil: nothing was brought along
 
 	ws  atomic.Pointer[wsConn] // not nil: everything goes there
-	box mailbox.Box            // until then it waits here
+	box *mailbox.Box           // until then it waits here; nil: it began with a websocket
 
 	// out is held by senders to the box, and while the session moves to its
 	// websocket; in while a message is handed to the peer. Both are taken before mu.
@@ -58,8 +57,8 @@ type engine struct {
 	probed   bool
 	timer    *time.Timer
 	pinging  bool
-	due      time.Time // of the next ping
-	dead     time.Time // without a sign of life until then
+	due      time.Duration // of the next ping, on the door's clock
+	dead     time.Duration // without a sign of life until then; 0: it has not begun
 }
 
 // held is a poll that waits for something to send.
@@ -70,10 +69,51 @@ type held struct {
 
 var errClosedByPeer = errors.New("the client has closed the session")
 
-func newEngine(d *Door, version int, remote netip.AddrPort, release func()) *engine {
-	e := &engine{door: d, sid: newSID(), version: version, remote: remote, release: release}
-	e.box.Init(d.cfg.Queue, d.cfg.Links.Now, e.wake, e.drained, func() { go e.close(reasonTooSlow) })
-	return e
+// whole is what nearly every session has, in one piece of memory: pieces that
+// live long among many that do not would keep whole pages.
+type whole struct {
+	engine engine
+	client client
+	socket socket // the first one
+}
+
+// overWS is that of a session that begins with a websocket.
+type overWS struct {
+	whole
+	ws wsConn
+}
+
+// newEngine makes a session. first is its websocket, nil: it begins with polling.
+func newEngine(d *Door, version int, websocket bool) (w *whole, first *wsConn) {
+
+	if websocket {
+		o := new(overWS)
+		w, first = &o.whole, &o.ws
+		first.e = &w.engine
+	} else {
+		w = new(whole)
+	}
+	e := &w.engine
+	e.door, e.sid, e.version = d, newSID(), version
+	w.client.spare = &w.socket
+	w.client.init(e)
+	if !websocket {
+		e.makeBox()
+	}
+	return w, first
+}
+
+// makeBox lets the session begin without a websocket.
+func (e *engine) makeBox() {
+	e.box = new(mailbox.Box)
+	e.box.Init(e.door.cfg.Queue, e.door.cfg.Links.Now, e.wake, e.drained, func() { go e.close(reasonTooSlow) })
+}
+
+// abandon forgets what waits for a poll.
+func (e *engine) abandon() {
+	if e.box != nil {
+		e.box.Abandon()
+	}
 }
 
 func (e *engine) ctx() context.Context { return context.Background() }
@@ -82,10 +122,10 @@ func (e *engine) ctx() context.Context { return context.Background() }
 // the session begins with, nil: polling.
 func (e *engine) begin(l *wsConn) {
 	cfg := &e.door.cfg
-	now := time.Now()
+	now := e.door.now()
 	e.mu.Lock()
-	e.due = now.Add(cfg.PingInterval)
-	e.dead = e.due.Add(cfg.PingTimeout)
+	e.due = now + cfg.PingInterval
+	e.dead = e.due + cfg.PingTimeout
 	wait := cfg.PingInterval
 	if e.version == 3 {
 		wait += cfg.PingTimeout
@@ -106,20 +146,20 @@ func (e *engine) tick() {
 		e.mu.Unlock()
 		return
 	}
-	now := time.Now()
+	now := e.door.now()
 	ping := false
 	switch {
-	case !now.Before(e.dead):
+	case now >= e.dead:
 		e.mu.Unlock()
 		e.close(reasonPingTimeout)
 		return
 	case e.version == 3 || e.pinging:
-		e.timer.Reset(e.dead.Sub(now))
-	case now.Before(e.due):
-		e.timer.Reset(e.due.Sub(now))
+		e.timer.Reset(e.dead - now)
+	case now < e.due:
+		e.timer.Reset(e.due - now)
 	default:
 		ping, e.pinging = true, true
-		e.timer.Reset(e.dead.Sub(now))
+		e.timer.Reset(e.dead - now)
 	}
 	e.mu.Unlock()
 	if ping {
@@ -136,12 +176,12 @@ func (e *engine) alive() {
 	if e.over || e.timer == nil {
 		return
 	}
-	now := time.Now()
+	now := e.door.now()
 	e.pinging = false
-	e.due = now.Add(cfg.PingInterval)
-	e.dead = e.due.Add(cfg.PingTimeout)
+	e.due = now + cfg.PingInterval
+	e.dead = e.due + cfg.PingTimeout
 	if e.version == 3 {
-		e.timer.Reset(e.dead.Sub(now))
+		e.timer.Reset(e.dead - now)
 	} else {
 		e.timer.Reset(cfg.PingInterval)
 	}
@@ -245,7 +285,7 @@ func (e *engine) end(why reason, farewell []byte, linger time.Duration) {
 	switch {
 	case l != nil:
 		d.forget(e.sid)
-		e.box.Abandon()
+		e.abandon()
 		if why == reasonPingTimeout || why == reasonTooSlow {
 			l.Abort(closeCodes[why], why.String()) // nobody reads what would be said
 		} else {
@@ -254,11 +294,11 @@ func (e *engine) end(why reason, farewell []byte, linger time.Duration) {
 	case farewell != nil && get != nil: // it takes the farewell
 	case farewell == nil || linger == 0:
 		d.forget(e.sid)
-		e.box.Abandon()
+		e.abandon()
 	default:
 		time.AfterFunc(linger, func() {
 			d.forget(e.sid)
-			e.box.Abandon()
+			e.abandon()
 		})
 	}
 	e.release()
@@ -292,7 +332,7 @@ func (e *engine) drained() { e.peer.drained() }
 // expired ends a session whose time is up, to the millisecond.
 func (e *engine) expired() bool {
 	e.mu.Lock()
-	gone := !e.over && !e.dead.IsZero() && !time.Now().Before(e.dead)
+	gone := !e.over && e.dead > 0 && e.door.now() >= e.dead
 	e.mu.Unlock()
 	if gone {
 		e.lost(reasonPingTimeout)

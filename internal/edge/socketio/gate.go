@@ -18,6 +18,12 @@ type gate struct {
 	lost  bool // an offer was not taken
 }
 
+func newGate() *gate {
+	g := new(gate)
+	g.shut.Store(true)
+	return g
+}
+
 // hold keeps wire if the gate is shut. With most, it takes no more than that.
 func (g *gate) hold(wire []byte, most int, then func()) (held, taken bool) {
 	if !g.shut.Load() {

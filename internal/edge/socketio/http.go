@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/skein-realtime/skein/internal/engineio"
+	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/internal/ws"
 )
 
@@ -145,17 +146,24 @@ func (d *Door) open(w http.ResponseWriter, r *http.Request, q url.Values, versio
 	if !ok {
 		return
 	}
-	e := newEngine(d, version, remote, release)
+	all, first := newEngine(d, version, websocket)
+	e := &all.engine
+	e.remote, e.release = remote, release
 	e.b64 = q.Has("b64")
 	e.octets = version == 3 && !e.b64 && isTimestamp(q.Get("t"))
-	e.opening = d.cfg.Opening(r)
-	e.query, e.header, e.raw = q, r.Header, raw != nil
+	if o := d.cfg.Opening(r); o != (session.Opening{}) {
+		e.opening = &o
+	}
+	e.query, e.raw = strings.Clone(r.URL.RawQuery), raw != nil
+	if d.spaces.answered() {
+		e.headers = packHeaders(r.Header)
+	}
 	if raw != nil {
 		rp := &rawPeer{e: e}
 		e.peer = rp
 		rp.RawPeer = raw(&Raw{e})
 	} else {
-		e.peer = newClient(e)
+		e.peer = &all.client
 	}
 	if !d.add(e) {
 		release()
@@ -163,7 +171,7 @@ func (d *Door) open(w http.ResponseWriter, r *http.Request, q url.Values, versio
 		return
 	}
 	if websocket {
-		e.adoptFirst(w, r, up)
+		e.adoptFirst(w, first, up)
 		return
 	}
 	e.begin(nil)

@@ -2,17 +2,14 @@ package socketio
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/sio"
 	"github.com/skein-realtime/skein/protocol"
 )
 
@@ -39,29 +36,7 @@ type Namespace struct {
 	events     map[string]func(*Socket, Args, Ack)
 	any        func(*Socket, string, Args, Ack)
 	disconnect []func(*Socket, string)
-}
-
-// Handshake is what a client gave to connect to a namespace.
-type Handshake struct {
-	Namespace string
-	Auth      json.RawMessage // what the client gave as auth; {} when it gave nothing
-	Query     url.Values      // of the connection, and of old clients of the namespace
-	Header    http.Header     // of the request that opened the session
-	Remote    netip.AddrPort
-	// User and Device are who the client is, by its token. A function given to
-	// [Namespace.Use] may set them.
-	User, Device string
-}
-
-// Token is the token in auth, or in the query of old clients.
-func (h *Handshake) Token() string {
-	var o protocol.Object
-	if o.Read(h.Auth, 8) == nil {
-		if t, err := o.String("token", 8<<10); err == nil && t != "" {
-			return t
-		}
-	}
-	return h.Query.Get("token")
+	self       *place // of a namespace that is no pattern
 }
 
 // Refusal is an error of a function given to [Namespace.Use] that says more than
@@ -117,19 +92,35 @@ type namespaces struct {
 	mu       sync.RWMutex // guards all below
 	exact    map[string]*Namespace
 	patterns []*Namespace
+	asked    bool // some are answered by an application
 }
 
 // Namespace gives the namespace or the pattern of that name, which it makes when
 // it is not there.
 func (d *Door) Namespace(name string) *Namespace {
 	n := d.spaces.get(name)
-	n.open = true
+	d.spaces.mu.Lock()
+	defer d.spaces.mu.Unlock()
+	n.open, d.spaces.asked = true, true
 	return n
+}
+
+// answered tells whether an application answers some namespace.
+func (s *namespaces) answered() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.asked
 }
 
 // Map maps a namespace or a pattern to channels. A * in what it is mapped to
 // stands for what that in the pattern stood for.
-func (d *Door) Map(name string, m Mapping) { d.spaces.get(name).mapping = m }
+func (d *Door) Map(name string, m Mapping) {
+	n := d.spaces.get(name)
+	d.spaces.mu.Lock()
+	defer d.spaces.mu.Unlock()
+	n.mapping = m
+	n.self = newPlace(n, n.name, m)
+}
 
 func (s *namespaces) get(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
@@ -145,25 +136,44 @@ func (s *namespaces) get(name string) *Namespace {
 		s.exact = map[string]*Namespace{}
 	}
 	s.exact[name] = n
+	n.self = newPlace(n, name, Mapping{})
 	if strings.Contains(name, "*") {
 		s.patterns = append(s.patterns, n)
 	}
 	return n
 }
 
-// place is a namespace as one client asked for it.
+// place is a namespace as clients ask for it. It does not change.
 type place struct {
 	*Namespace
-	name  string
-	named Mapping // with names filled in
+	name      string
+	named     Mapping            // with names filled in
+	encodings [2][3]hub.Encoding // of its sockets: by whether they can be recovered, and dialect
+}
+
+func newPlace(n *Namespace, name string, named Mapping) *place {
+	p := &place{Namespace: n, name: name, named: named}
+	for _, d := range []sio.Dialect{sio.V5, sio.V4, sio.Msgpack} {
+		p.encodings[0][d] = encoding{d, name, false}
+		p.encodings[1][d] = encoding{d, name, true}
+	}
+	return p
+}
+
+// encoding is that of the sockets of a dialect.
+func (p *place) encoding(d sio.Dialect, recoverable bool) hub.Encoding {
+	if recoverable {
+		return p.encodings[1][d]
+	}
+	return p.encodings[0][d]
 }
 
 // find gives what a client's namespace is; false when there is none.
-func (s *namespaces) find(name string) (p place, ok bool) {
+func (s *namespaces) find(name string) (p *place, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if n := s.exact[name]; n != nil && !strings.Contains(name, "*") {
-		return place{n, name, n.mapping}, true
+		return n.self, true
 	}
 	for _, n := range s.patterns {
 		before, after, _ := strings.Cut(n.name, "*")
@@ -175,9 +185,9 @@ func (s *namespaces) find(name string) (p place, ok bool) {
 		if !s.exists(m.Channel) || m.Rooms != "" && !s.exists(m.Rooms+":x") {
 			continue
 		}
-		return place{n, name, m}, true
+		return newPlace(n, name, m), true
 	}
-	return place{}, false
+	return nil, false
 }
 
 // exists tells whether a channel can be: its namespace is configured.
@@ -233,7 +243,7 @@ func (p *place) space(channel string) (*hub.Space, error) {
 }
 
 // sockets lists who is in the namespace.
-func (n *Namespace) sockets(p place) []*socket {
+func (n *Namespace) sockets(p *place) []*socket {
 	ch := n.door.cfg.Sessions.Hub().Channel(p.channel())
 	if ch == nil {
 		return nil

@@ -25,15 +25,15 @@ import (
 type socket struct {
 	session.Session
 	client    *client
-	place     place
-	handshake *Handshake
-	public    *Socket
+	place     *place
+	brought   *brought // nil: nothing
+	public    Socket
 	id        string // as clients know it
 	private   string // under which its state can be recovered; "": it cannot
 	recovered bool
 	trail     *trail // what it was given, nil: not kept
 
-	gate gate
+	gate atomic.Pointer[gate] // nil: open
 	over atomic.Bool
 
 	mu     sync.Mutex        // guards all below
@@ -43,12 +43,16 @@ type socket struct {
 
 // admit makes a client a socket of a namespace. old is what is recovered, nil:
 // nothing. Nil: the connection has ended.
-func (c *client) admit(at place, h *Handshake, identity auth.Identity, old *state) *socket {
+func (c *client) admit(at *place, own brought, identity auth.Identity, old *state) *socket {
 	d := c.e.door
-	s := &socket{client: c, place: at, handshake: h}
-	s.public = &Socket{s}
+	s := c.newSocket()
+	s.client, s.place = c, at
+	if !own.none() {
+		s.brought = &own
+	}
+	s.public.s = s
 	recoverable := d.cfg.Recovery > 0 && c.dialect != sio.V4 && at.kept()
-	d.cfg.Sessions.PrepareIn(&s.Session, s, encoding{c.dialect, at.name, recoverable})
+	d.cfg.Sessions.PrepareIn(&s.Session, s, at.encoding(c.dialect, recoverable))
 	if recoverable {
 		s.trail = &trail{}
 		s.private = newSID()
@@ -69,14 +73,15 @@ func (c *client) admit(at place, h *Handshake, identity auth.Identity, old *stat
 		c.mu.Unlock()
 		return nil
 	}
-	c.sockets[at.name] = s
+	c.sockets = append(c.sockets, s)
 	delete(c.left, at.name)
 	if c.timer != nil {
 		c.timer.Stop()
 		c.timer = nil
 	}
 	c.mu.Unlock()
-	s.gate.shut.Store(true)
+	shut := newGate()
+	s.gate.Store(shut)
 	if !s.Welcome(identity) {
 		return nil
 	}
@@ -90,11 +95,13 @@ func (c *client) admit(at place, h *Handshake, identity auth.Identity, old *stat
 	} else {
 		s.subscribe(at.channel(), nil)
 	}
-	if s.gate.open(c.e, s.connected()) {
+	waits := shut.open(c.e, s.connected())
+	s.gate.Store(nil)
+	if waits {
 		s.Drained()
 	}
 	for _, fn := range at.connect {
-		c.do(func() { fn(s.public) }, false)
+		c.do(func() { fn(&s.public) }, false)
 	}
 	return s
 }
@@ -151,7 +158,7 @@ func (s *socket) event(name []byte, args [][]byte, wantsAck bool, ack uint64) {
 				list[i] = a
 			}
 			reply := s.ack(wantsAck, ack)
-			s.client.do(func() { fn(s.public, list, reply) }, true)
+			s.client.do(func() { fn(&s.public, list, reply) }, true)
 		}
 		return
 	}
@@ -213,8 +220,8 @@ func (s *socket) end(why reason) {
 	}
 	c := s.client
 	c.mu.Lock()
-	if c.sockets[s.place.name] == s {
-		delete(c.sockets, s.place.name)
+	if i := slices.Index(c.sockets, s); i >= 0 {
+		c.sockets = slices.Delete(c.sockets, i, i+1)
 		if why == reasonServerNamespace {
 			if c.left == nil || len(c.left) >= maxNamespaces {
 				c.left = map[string]bool{}
@@ -230,10 +237,10 @@ func (s *socket) end(why reason) {
 	s.Closed()
 	c.e.door.lost.keep(st, c.e.door.cfg.Recovery) // it has left the hub, so its id is free
 	if why == reasonServerNamespace {
-		s.send(sio.Packet{Kind: sio.Disconnect})
+		c.send(sio.Packet{Kind: sio.Disconnect, Namespace: s.place.name})
 	}
 	for _, fn := range s.place.disconnect {
-		c.do(func() { fn(s.public, why.String()) }, false)
+		c.do(func() { fn(&s.public, why.String()) }, false)
 	}
 }
 
@@ -254,8 +261,8 @@ func (s *socket) live() []string {
 
 // Send implements hub.Outlet.
 func (s *socket) Send(bufs []link.Buf, sub link.Subscriber) {
-	if s.gate.shut.Load() {
-		n, _ := s.gate.holdAll(bufs, sub, 0)
+	if g := s.gate.Load(); g != nil {
+		n, _ := g.holdAll(bufs, sub, 0)
 		bufs = bufs[n:]
 	}
 	if len(bufs) > 0 {
@@ -273,9 +280,9 @@ func (s *socket) Offer(bufs []link.Buf, sub link.Subscriber) int {
 
 func (s *socket) offer(bufs []link.Buf, sub link.Subscriber) int {
 	n := 0
-	if s.gate.shut.Load() {
+	if g := s.gate.Load(); g != nil {
 		var held bool
-		if n, held = s.gate.holdAll(bufs, sub, s.client.e.door.cfg.Queue/2); held && s.gate.shut.Load() {
+		if n, held = g.holdAll(bufs, sub, s.client.e.door.cfg.Queue/2); held && g.shut.Load() {
 			return n
 		}
 	}
@@ -293,8 +300,13 @@ func (s *socket) SendControl(wire []byte, then func()) bool {
 		}
 		return !s.over.Load()
 	}
-	if held, _ := s.gate.hold(wire, 0, then); held {
-		return true
+	if s.over.Load() {
+		return false
+	}
+	if g := s.gate.Load(); g != nil {
+		if held, _ := g.hold(wire, 0, then); held {
+			return true
+		}
 	}
 	return s.client.e.SendControl(wire, then)
 }
@@ -414,7 +426,16 @@ func (p *Socket) User() string { return p.s.User() }
 func (p *Socket) Namespace() string { return p.s.place.name }
 
 // Handshake is what it gave when it connected.
-func (p *Socket) Handshake() *Handshake { return p.s.handshake }
+func (p *Socket) Handshake() *Handshake {
+	var own brought
+	if p.s.brought != nil {
+		own = *p.s.brought
+	}
+	h := own.handshake(p.s.client.e, p.s.place.name)
+	identity := p.s.Identity()
+	h.User, h.Device = identity.User, identity.Device
+	return h
+}
 
 // Recovered tells whether it goes on with the state of an earlier connection.
 func (p *Socket) Recovered() bool { return p.s.recovered }

@@ -86,6 +86,7 @@ type Door struct {
 	metrics  Metrics
 	parser   *ws.ParserConfig
 	spaces   namespaces
+	start    time.Time
 	draining atomic.Bool
 	running  sync.WaitGroup
 	lost     lost
@@ -118,7 +119,7 @@ func New(cfg Config) *Door {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	d := &Door{cfg: cfg, sessions: map[string]*engine{}}
+	d := &Door{cfg: cfg, start: time.Now(), sessions: map[string]*engine{}}
 	d.parser = &ws.ParserConfig{MaxMessage: cfg.MaxPayload}
 	d.spaces.door = d
 	return d
@@ -126,6 +127,9 @@ func New(cfg Config) *Door {
 
 // Metrics gives the live counters.
 func (d *Door) Metrics() *Metrics { return &d.metrics }
+
+// now is a monotonic clock.
+func (d *Door) now() time.Duration { return time.Since(d.start) }
 
 // newSID makes the secret id of a session.
 func newSID() string { return rand.Text() }
@@ -217,7 +221,10 @@ func Reasons() []string { return reasonWords[:] }
 
 // identify finds out who a client is that gave a token in auth or in its query.
 func (d *Door) identify(h *Handshake, e *engine) (auth.Identity, bool, error) {
-	o := e.opening
+	var o session.Opening
+	if e.opening != nil {
+		o = *e.opening
+	}
 	if t := h.Token(); t != "" {
 		o.Token = t
 	}

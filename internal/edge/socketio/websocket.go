@@ -46,8 +46,7 @@ func (d *Door) adopt(w http.ResponseWriter, up *ws.Upgrade, c *wsConn, first fun
 }
 
 // adoptFirst begins a session on a websocket.
-func (e *engine) adoptFirst(w http.ResponseWriter, _ *http.Request, up *ws.Upgrade) {
-	c := &wsConn{e: e}
+func (e *engine) adoptFirst(w http.ResponseWriter, c *wsConn, up *ws.Upgrade) {
 	c.SetQueue(e.door.cfg.Queue)
 	first := func() {
 		e.begin(c)
@@ -228,7 +227,9 @@ func (e *engine) direct(fn func()) *wsConn {
 	if l := e.ws.Load(); l != nil {
 		return l
 	}
-	fn()
+	if e.box != nil { // else it ended before it had its websocket
+		fn()
+	}
 	return nil
 }
 
@@ -263,6 +264,7 @@ func (e *engine) readableWire(wire []byte) []byte {
 
 // Offer is [hub.Outlet].Offer.
 func (e *engine) Offer(bufs []link.Buf, sub link.Subscriber) (n int) {
+	n = len(bufs) // what has ended takes all
 	if l := e.direct(func() { n = e.box.Offer(bufs, sub) }); l != nil {
 		return l.Offer(e.readable(bufs), sub)
 	}
@@ -282,12 +284,18 @@ func (e *engine) Queued() int {
 	if l := e.ws.Load(); l != nil {
 		return l.Queued()
 	}
+	if e.box == nil {
+		return 0
+	}
 	return e.box.Queued()
 }
 
 // Written is [hub.Outlet].Written.
 func (e *engine) Written() int64 {
-	n := e.box.Written()
+	n := int64(0)
+	if e.box != nil {
+		n = e.box.Written()
+	}
 	if l := e.ws.Load(); l != nil {
 		n += l.Written()
 	}

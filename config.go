@@ -152,7 +152,7 @@ type SocketIONamespace struct {
 // Namespace is the rules of every channel whose name begins with it.
 type Namespace struct {
 	Kind       string `yaml:"kind" doc:"event (live only) | log (kept, in order)"`                                // empty: event
-	Subscribe  string `yaml:"subscribe" doc:"who may subscribe: anyone | user | token | server"`                  // empty: server
+	Subscribe  string `yaml:"subscribe" doc:"who may subscribe: anyone | user | member | token | server"`                  // empty: server
 	Publish    string `yaml:"publish" doc:"who may publish"`                                                      // empty: server
 	Presence   string `yaml:"presence" doc:"what presence shows: none | counts | members"`                        // empty: none
 	PresenceTo string `yaml:"presence_to" doc:"who may ask for presence; empty: whoever may subscribe"`           // empty: as Subscribe

@@ -154,7 +154,7 @@ func (s *Server) joinKept(c *session.Session, channel string, space *hub.Space, 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	_, err = s.feeds.Subscribe(ctx, &c.Conn, channel, space, from, hub.SubOptions{ByServer: true}, func(j feed.Joining) []byte {
+	_, err = s.feeds.Subscribe(ctx, &c.Conn, channel, space, from, hub.SubOptions{By: hub.Ordered}, func(j feed.Joining) []byte {
 		epoch = j.Epoch
 		return nil
 	})

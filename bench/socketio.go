@@ -223,7 +223,7 @@ func (p *ioPeers) run(ctx context.Context, l ioLoad, which ioProgram) (*ioRun, e
 
 // open opens the connections.
 func (t *ioTrial) open(ctx context.Context) (err error) {
-	if err := sleep(ctx, time.Second); err != nil { // the program has started in full
+	if err := t.warm(ctx); err != nil {
 		return err
 	}
 	if t.fresh, err = t.c.proc.RSS(); err != nil {
@@ -244,6 +244,25 @@ func (t *ioTrial) open(ctx context.Context) (err error) {
 	return err
 }
 
+// warm has a few clients come and go, so that what a program needs for its first
+// connection is not taken for a share of each.
+func (t *ioTrial) warm(ctx context.Context) error {
+	first, err := load.NewSocketIO(load.SocketIOConfig{URL: t.c.url, Polling: t.polling, Size: ioEvent})
+	if err != nil {
+		return err
+	}
+	err = errors.Join(sleep(ctx, time.Second), first.Dial(ctx, 50))
+	first.Close()
+	if err != nil || t.which == ioFloor {
+		return err
+	}
+	return errors.Join(sleep(ctx, settled), t.c.cmd.Process.Signal(syscall.SIGUSR2), sleep(ctx, 3*time.Second))
+}
+
+// settled is how long Node gives no pages back after it has started, whatever it
+// collects.
+const settled = 10 * time.Second
+
 // weigh reads the memory, as it stands and after a collection.
 func (t *ioTrial) weigh(ctx context.Context) error {
 	each := func(after time.Duration) (float64, error) {
@@ -254,8 +273,7 @@ func (t *ioTrial) weigh(ctx context.Context) error {
 		return float64(rss-t.fresh) / float64(t.clients) / 1024, err
 	}
 	var err error
-	// In the first eight seconds or so Node gives no pages back, whatever it collects.
-	if t.r.standing, err = each(10 * time.Second); err != nil {
+	if t.r.standing, err = each(settled); err != nil {
 		return err
 	}
 	if err := t.c.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
@@ -371,13 +389,20 @@ func (p *ioPeers) report(rounds []ioRound) {
 	l.Note = r.both(memoryNote) + l.Note
 	p.bench.report(l)
 
-	l = line{Name: fmt.Sprintf("socket.io: delivery to %d sockets, 1 in flight", n), Unit: "µs", MaxRatio: 0.5}
+	l = line{Name: fmt.Sprintf("socket.io: delivery to %d sockets, 1 in flight", n), Unit: "µs"}
 	r = p.between(&l, rounds, (*ioRun).perDelivery)
 	l.Note = r.both(oneNote) + l.Note
-	l.Note += fmt.Sprintf("; bare writes take %.2f µs, server %.0f%% busy", r.floor.perDelivery(), 100*r.floor.one.CPU.Seconds()/r.floor.one.Took.Seconds())
 	p.bench.report(l)
 
-	l = line{Name: fmt.Sprintf("socket.io: delivery to %d sockets, %d in flight", n, ioWindow), Unit: "µs"}
+	// Each delivery is a write(2) of its own then, which costs half of all that the
+	// reference does. So this is held against that.
+	p.bench.report(line{
+		Name: fmt.Sprintf("socket.io: delivery to %d sockets, 1 in flight, over bare writes", n), Unit: "µs", MaxRatio: 1.25,
+		Measured: r.ours.perDelivery(), Floor: r.floor.perDelivery(),
+		Note: fmt.Sprintf("bare writes: server %.0f%% busy", 100*r.floor.one.CPU.Seconds()/r.floor.one.Took.Seconds()),
+	})
+
+	l = line{Name: fmt.Sprintf("socket.io: delivery to %d sockets, %d in flight", n, ioWindow), Unit: "µs", MaxRatio: 0.5}
 	r = p.between(&l, rounds, (*ioRun).perDeliveryMany)
 	l.Note = r.both(manyNote) + l.Note
 	p.bench.report(l)

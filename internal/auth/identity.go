@@ -27,18 +27,19 @@ type Who uint8
 const (
 	Server Who = iota // API and hooks only
 	Token             // only who has the capability
+	Member            // members of the channel, and who has the capability
 	User              // any bound user
 	Anyone            // also anonymous connections
 )
 
-var whoNames = [...]string{"server", "token", "user", "anyone"}
+var whoNames = [...]string{"server", "token", "member", "user", "anyone"}
 
 // ParseWho reads a rule.
 func ParseWho(text string) (Who, error) {
 	if i := slices.Index(whoNames[:], text); i >= 0 {
 		return Who(i), nil
 	}
-	return Server, fmt.Errorf("%.40q is not one of anyone, user, token, server", text)
+	return Server, fmt.Errorf("%.40q is not one of anyone, user, member, token, server", text)
 }
 
 // String gives the rule's name.
@@ -61,7 +62,7 @@ func Allowed(rule Who, v Verb, channel string, id Identity) bool {
 		return true
 	case User:
 		return id.User != "" || id.Caps.Allows(channel, v)
-	case Token:
+	case Token, Member: // whoever asks knows who is a member
 		return id.Caps.Allows(channel, v)
 	}
 	return false

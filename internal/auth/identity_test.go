@@ -85,7 +85,7 @@ func TestWhatIsUnknownIsDenied(t *testing.T) {
 	if auth.Allowed(auth.Anyone, 0, "room:7", id) || auth.Allowed(auth.Anyone, 1<<7, "room:7", id) {
 		t.Error("a verb that does not exist is allowed")
 	}
-	if got := (auth.Anyone + 1).String(); got != "Who(4)" {
+	if got := (auth.Anyone + 1).String(); got != "Who(5)" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -181,7 +181,7 @@ func TestRulesOfANamespace(t *testing.T) {
 			t.Errorf("%s reads back as %s, %v", tt.rule, back, err)
 		}
 	}
-	if _, err := auth.ParseWho("everyone"); err == nil || !strings.Contains(err.Error(), "anyone, user, token, server") {
+	if _, err := auth.ParseWho("everyone"); err == nil || !strings.Contains(err.Error(), "anyone, user, member, token, server") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -45,7 +45,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"skein.yaml:3:18: limits.recent: 5 is not between 1048576 and 1099511627776",
 			"skein.yaml:4:30: namespaces.tick.history: an event channel keeps nothing to read; it belongs to kind: log",
 			"skein.yaml:4:36: namespaces.tick.keep: an event channel keeps nothing; it belongs to kind: log",
-			"skein.yaml:4:82: namespaces.room.history: \"all\" is not one of anyone, user, token, server",
+			"skein.yaml:4:82: namespaces.room.history: \"all\" is not one of anyone, user, member, token, server",
 			"skein.yaml:4:101: namespaces.room.keep.count: -1 is not between 0 and 9007199254740991",
 			"skein.yaml:4:110: namespaces.room.keep.age: 5ms is not between 1s and 876000h",
 		}},

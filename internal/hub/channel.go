@@ -20,6 +20,8 @@ type Channel struct {
 	parts    []part     // subscribers, by shard
 	subs     atomic.Int64
 	users    atomic.Int64 // distinct users among the subscribers
+	members  atomic.Int64 // subscribers that are there as members
+	belong   atomic.Int64 // distinct users among those
 	watchers atomic.Int64 // subscribers that asked for join and leave
 }
 
@@ -48,10 +50,10 @@ type Sub struct {
 	live     atomic.Bool // false until the subscriber has been told, and after it left
 	presence atomic.Bool // wants join and leave
 	drops    atomic.Uint32
-	byServer atomic.Bool // made by the server, so the client's rights do not matter
-	cursor   *cursor     // not nil: the channel is a log
-	skip     bool        // left out of the pass that runs; the shard's worker alone uses it
-	data     []byte      // presence data, raw JSON; guarded by conn.mu
+	reasons  atomic.Uint32 // why it is there: bits of Reason
+	cursor   *cursor       // not nil: the channel is a log
+	skip     bool          // left out of the pass that runs; the shard's worker alone uses it
+	data     []byte        // presence data, raw JSON; guarded by conn.mu
 }
 
 // Live implements link.Subscriber.
@@ -63,8 +65,22 @@ func (s *Sub) Dropped(n uint32) { s.drops.Add(n) }
 // Channel is what is subscribed to.
 func (s *Sub) Channel() *Channel { return s.ch }
 
-// ByServer tells whether the server made the subscription.
-func (s *Sub) ByServer() bool { return s.byServer.Load() }
+// Reason is why a subscription is there. There may be several reasons; it ends
+// with the last of them.
+type Reason uint32
+
+// The reasons.
+const (
+	Asked      Reason = 1 << iota // by the client, within its rights
+	Granted                       // by the client, because the application allowed it beyond its rights
+	Ordered                       // by the server
+	Membership                    // its user is a member of the channel
+)
+
+// Reasons tells why the subscription is there.
+func (s *Sub) Reasons() Reason { return Reason(s.reasons.Load()) }
+
+func (s *Sub) member() bool { return s.Reasons()&Membership != 0 }
 
 // Name is the channel's name.
 func (ch *Channel) Name() string { return ch.name }
@@ -79,9 +95,9 @@ func (ch *Channel) Counts() (connections, users int) {
 
 // SubOptions says how to subscribe.
 type SubOptions struct {
-	Presence bool // wants join and leave
-	ByServer bool
-	Limit    int // subscriptions the connection may have; zero: any number
+	Presence bool   // wants join and leave
+	By       Reason // zero: Asked
+	Limit    int    // subscriptions the connection may have; zero: any number
 	// Reply gives the frame that tells the client, nil for none; it is sent before
 	// any message of the channel. When the subscription was there already, only a
 	// client is told, because it asked.
@@ -122,6 +138,9 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	if opt.Log != nil {
 		s.cursor = &cursor{next: opt.Log.Next, echo: opt.Log.Echo, stage: stageBehind}
 	}
+	if opt.By == 0 {
+		opt.By = Asked
+	}
 	old, err := h.enlist(c, s, opt)
 	if err != nil || old != nil {
 		h.release(ch)
@@ -129,10 +148,8 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 			return false, err
 		}
 		old.watch(opt.Presence)
-		if opt.ByServer {
-			old.byServer.Store(true)
-		}
-		if opt.ByServer {
+		old.reason(opt.By, true)
+		if opt.By&(Asked|Granted) == 0 {
 			return false, nil
 		}
 		frame := opt.frame()
@@ -147,6 +164,7 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	if s.cursor != nil {
 		h.metrics.Behind.Add(1)
 	}
+	s.reason(opt.By, true)
 	ch.parts[c.shard.index].add(s)
 	ch.subs.Add(1)
 	s.watch(opt.Presence)
@@ -165,7 +183,6 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 // far as other connections of the user can see. It gives the subscription that
 // was there already, if any. c.binding is held.
 func (h *Hub) enlist(c *Conn, s *Sub, opt SubOptions) (old *Sub, err error) {
-	s.byServer.Store(opt.ByServer)
 	insert := func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -235,10 +252,16 @@ func (h *Hub) Unsubscribe(c *Conn, name string) bool {
 
 // end takes the subscription away; false: it was gone already.
 func (s *Sub) end() bool {
-	ch := s.ch
 	s.conn.binding.Lock()
 	defer s.conn.binding.Unlock()
+	return s.endBound()
+}
+
+// endBound is end while the connection's binding is held.
+func (s *Sub) endBound() bool {
+	ch := s.ch
 	s.live.Store(false)
+	s.reason(Membership, false)
 	if !s.delist() {
 		return false
 	}

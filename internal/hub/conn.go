@@ -224,6 +224,7 @@ func (c *Conn) Bind(identity auth.Identity) {
 	c.mu.Unlock()
 	for _, s := range subs {
 		s.announce(false)
+		s.reason(Membership, false) // that was the old user
 	}
 	h.unlist(old, c, subs)
 	c.mu.Lock()

@@ -27,6 +27,7 @@ type pend struct {
 	except       []*Conn
 	watchersOnly bool // only subscribers that asked for join and leave
 	boundOnly    bool // only connections with a user
+	membersOnly  bool // only subscribers that are there as members
 
 	kind   pendKind
 	seq    uint64 // of a log channel's message
@@ -247,6 +248,7 @@ type target struct {
 	encoding Encoding
 	watcher  bool
 	bound    bool
+	member   bool
 }
 
 // worker is what a shard's worker keeps between passes.
@@ -269,8 +271,8 @@ type class struct {
 }
 
 type classKey struct {
-	encoding       Encoding
-	watcher, bound bool
+	encoding               Encoding
+	watcher, bound, member bool
 }
 
 // So many classes are looked through one by one, and so many are kept for the
@@ -336,13 +338,17 @@ func (w *worker) each(p *part, fn func(t *target)) int {
 }
 
 func (w *worker) eventPass(p *part, batch []pend) int {
-	mixed := slices.ContainsFunc(batch, func(f pend) bool { return f.watchersOnly || f.boundOnly })
+	mixed := slices.ContainsFunc(batch, func(f pend) bool { return f.watchersOnly || f.boundOnly || f.membersOnly })
 	return w.each(p, func(t *target) {
 		var bufs []link.Buf
 		if t.except != nil {
 			bufs = w.build(nil, batch, t, t.except)
 		} else {
-			bufs = w.shared(mixed && t.watcher, mixed && t.bound, batch, t)
+			key := classKey{encoding: t.encoding}
+			if mixed {
+				key.watcher, key.bound, key.member = t.watcher, t.bound, t.member
+			}
+			bufs = w.shared(key, batch, t)
 		}
 		if len(bufs) > 0 {
 			t.out.Send(bufs, t.sub)
@@ -354,12 +360,11 @@ func (w *worker) eventPass(p *part, batch []pend) int {
 }
 
 // shared gives what all receivers of t's class get, made once in a pass.
-func (w *worker) shared(watcher, bound bool, batch []pend, t *target) []link.Buf {
-	is := func(c *class) bool { return c.encoding == t.encoding && c.watcher == watcher && c.bound == bound }
+func (w *worker) shared(key classKey, batch []pend, t *target) []link.Buf {
+	is := func(c *class) bool { return c.classKey == key }
 	if w.last < len(w.classes) && is(&w.classes[w.last]) {
 		return w.classes[w.last].bufs
 	}
-	key := classKey{t.encoding, watcher, bound}
 	if len(w.classes) <= fewClasses {
 		for i := range w.classes {
 			if is(&w.classes[i]) {
@@ -448,7 +453,7 @@ func (w *worker) build(bufs []link.Buf, batch []pend, t *target, except *Conn) [
 	enc := t.encoding
 	size := 0
 	wanted := func(f *pend) bool {
-		return !(f.watchersOnly && !t.watcher || f.boundOnly && !t.bound || except != nil && slices.Contains(f.except, except))
+		return !(f.watchersOnly && !t.watcher || f.boundOnly && !t.bound || f.membersOnly && !t.member || except != nil && slices.Contains(f.except, except))
 	}
 	for i := range batch {
 		if wanted(&batch[i]) {
@@ -518,6 +523,7 @@ func (p *part) read(targets *[chunk]target, from, to int) (n int) {
 		t := &targets[n]
 		t.out, t.sub, t.encoding = s.conn.out, s, s.conn.encoding
 		t.watcher = s.presence.Load()
+		t.member = s.member()
 		if s.cursor != nil {
 			t.log = s
 		}

@@ -59,10 +59,11 @@ func TestOnlyAClientIsToldOfASubscriptionThatIsThereAlready(t *testing.T) {
 	p := w.connect("", 0)
 	reply := func() []byte { return []byte("told") }
 	for i, want := range []struct {
-		byServer, fresh bool
-		told            int
-	}{{true, true, 1}, {true, false, 0}, {false, false, 1}} {
-		fresh, err := w.Subscribe(&p.Conn, "room:1", space, hub.SubOptions{ByServer: want.byServer, Reply: reply})
+		by    hub.Reason
+		fresh bool
+		told  int
+	}{{hub.Ordered, true, 1}, {hub.Ordered, false, 0}, {hub.Membership, false, 0}, {hub.Asked, false, 1}} {
+		fresh, err := w.Subscribe(&p.Conn, "room:1", space, hub.SubOptions{By: want.by, Reply: reply})
 		if err != nil || fresh != want.fresh || len(p.out.take()) != want.told {
 			t.Errorf("subscription %d: fresh is %v, %v", i, fresh, err)
 		}
@@ -70,11 +71,11 @@ func TestOnlyAClientIsToldOfASubscriptionThatIsThereAlready(t *testing.T) {
 	if _, err := w.Subscribe(&p.Conn, "room:2", space, hub.SubOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Subscribe(&p.Conn, "room:2", space, hub.SubOptions{ByServer: true}); err != nil || !p.Subs()[1].ByServer() {
+	if _, err := w.Subscribe(&p.Conn, "room:2", space, hub.SubOptions{By: hub.Ordered}); err != nil || p.Subs()[1].Reasons() != hub.Asked|hub.Ordered {
 		t.Errorf("what the server wanted too is not marked as its own: %v", err)
 	}
 	w.Unsubscribe(&p.Conn, "room:2")
-	if subs := p.Subs(); len(subs) != 1 || !subs[0].ByServer() || subs[0].Channel().Name() != "room:1" {
+	if subs := p.Subs(); len(subs) != 1 || subs[0].Reasons() != hub.Asked|hub.Ordered|hub.Membership || subs[0].Channel().Name() != "room:1" {
 		t.Errorf("got %d subscriptions", len(subs))
 	}
 }

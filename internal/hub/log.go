@@ -293,7 +293,7 @@ func (w *worker) logPass(p *part, batch []pend) int {
 			w.chosenLocked(batch, t)
 			return
 		}
-		bufs := w.shared(false, false, batch, t)
+		bufs := w.shared(classKey{encoding: t.encoding}, batch, t)
 		taken := t.out.Offer(bufs, s)
 		for i := range bufs[:taken] {
 			c.next += uint64(bufs[i].N)

@@ -25,7 +25,7 @@ func (h *Hub) Publish(ctx context.Context, channel string, frame []byte, except 
 	if err := h.await(ctx, func(i int) *part { return &ch.parts[i] }); err != nil {
 		return Reach{}, err
 	}
-	r := h.reach(ch, except)
+	r := h.reach(ch, except, false)
 	h.enqueue(ch, pend{frame: frame, except: except})
 	h.metrics.Published.Add(1)
 	return r, nil
@@ -37,15 +37,18 @@ func (h *Hub) Reach(channel string, except []*Conn) Reach {
 	if ch == nil {
 		return Reach{}
 	}
-	return h.reach(ch, except)
+	return h.reach(ch, except, false)
 }
 
-func (h *Hub) reach(ch *Channel, except []*Conn) Reach {
+func (h *Hub) reach(ch *Channel, except []*Conn, members bool) Reach {
 	connections, users := ch.Counts()
+	if members {
+		connections, users = int(ch.members.Load()), int(ch.belong.Load())
+	}
 	r := Reach{connections, users}
 	var left map[string]bool // users who are left out by at least one connection
 	for _, c := range except {
-		if c.subTo(ch) == nil {
+		if s := c.subTo(ch); s == nil || members && !s.member() {
 			continue
 		}
 		r.Connections--
@@ -57,7 +60,7 @@ func (h *Hub) reach(ch *Channel, except []*Conn) Reach {
 			left = map[string]bool{}
 		}
 		left[user] = true
-		if !h.reaches(ch, user, except) {
+		if !h.reaches(ch, user, except, members) {
 			r.Users--
 		}
 	}
@@ -66,9 +69,9 @@ func (h *Hub) reach(ch *Channel, except []*Conn) Reach {
 }
 
 // reaches tells whether a user has a subscribed connection outside except.
-func (h *Hub) reaches(ch *Channel, user string, except []*Conn) bool {
+func (h *Hub) reaches(ch *Channel, user string, except []*Conn, members bool) bool {
 	for _, c := range h.UserConns(user) {
-		if c.subTo(ch) != nil && !contains(except, c) {
+		if s := c.subTo(ch); s != nil && (!members || s.member()) && !contains(except, c) {
 			return true
 		}
 	}

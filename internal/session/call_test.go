@@ -44,7 +44,7 @@ func TestClientsCallTheApplication(t *testing.T) {
 			t.Errorf("%s: %s", tt.frame, diff)
 		}
 	}
-	c.Closed()
+	c.Closed(protocol.CloseNormal, "")
 }
 
 func TestCallsOfOneClientAreBoundedAndEndWithIt(t *testing.T) {
@@ -66,7 +66,7 @@ func TestCallsOfOneClientAreBoundedAndEndWithIt(t *testing.T) {
 	for range 16 {
 		<-begun
 	}
-	c.Closed()
+	c.Closed(protocol.CloseNormal, "")
 	for range 16 {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
@@ -143,7 +143,7 @@ func TestACallThatIsNotAnswered(t *testing.T) {
 	if _, err := c.Call(context.Background(), "where", nil); fault.Of(err).Code != fault.Unavailable {
 		t.Errorf("over the bound: got %v", err)
 	}
-	c.Closed()
+	c.Closed(protocol.CloseNormal, "")
 	for _, ch := range open {
 		if err := <-ch; fault.Of(err).Code != fault.NotFound {
 			t.Errorf("got %v", err)
@@ -182,7 +182,7 @@ func FuzzReceive(f *testing.F) {
 		c.Receive(append([]byte(nil), frame...))
 		c.send(`{"type":"connect"}`)
 		c.Receive(append([]byte(nil), frame...))
-		c.Closed()
+		c.Closed(protocol.CloseNormal, "")
 		if err := protocol.Valid(frame, 8); err == nil || errors.Is(err, protocol.ErrDepth) {
 			return
 		}

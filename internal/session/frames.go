@@ -29,7 +29,8 @@ func connect(ctx context.Context, s *Session, f *protocol.Frame) error {
 		return err
 	}
 	identity := auth.Identity{Device: device}
-	if token != "" {
+	known := token != ""
+	if known {
 		identity, err = s.srv.cfg.Verifier.Verify(ctx, token)
 		if err != nil {
 			s.fail(f.ID, "", fault.Of(err))
@@ -39,13 +40,29 @@ func connect(ctx context.Context, s *Session, f *protocol.Frame) error {
 		if identity.Device == "" {
 			identity.Device = device
 		}
-	} else if !s.srv.settings.Load().Anonymous {
-		e := fault.New(fault.Unauthorized, "token: is missing, and anonymous connections are not allowed")
+	}
+	var o *Opening
+	if s.early != nil {
+		o, s.early.opening = s.early.opening, nil
+	}
+	c := o.connecting(s, identity, known)
+	c.Data = f.Raw("data")
+	if err := s.srv.Judge(ctx, c); err != nil {
+		e := fault.Of(err)
 		s.fail(f.ID, "", e)
 		s.refuse(e)
 		return nil
 	}
-	s.welcome(f.ID, identity)
+	if !c.Accept && !s.srv.settings.Load().Anonymous {
+		e := fault.New(fault.Unauthorized, "token: is missing, and anonymous connections are not allowed")
+		if s.srv.Asks() {
+			e = fault.New(fault.Unauthorized, "the application does not know who this is, and anonymous connections are not allowed")
+		}
+		s.fail(f.ID, "", e)
+		s.refuse(e)
+		return nil
+	}
+	s.welcome(f.ID, c)
 	return nil
 }
 
@@ -64,6 +81,9 @@ func refresh(ctx context.Context, s *Session, f *protocol.Frame) error {
 		return fault.New(fault.Denied, "token: it is another user's; open a new connection for that")
 	}
 	identity.Device = old.Device
+	if err := s.srv.Admits(identity); err != nil {
+		return err
+	}
 	s.Bind(identity)
 	if old.Expires.IsZero() || identity.Expires.Before(old.Expires) {
 		s.watchExpiry(identity) // else the deadline of the old one looks again
@@ -102,8 +122,17 @@ func call(_ context.Context, s *Session, f *protocol.Frame) error {
 		return err
 	}
 	handler := s.srv.calls[method]
-	if handler == nil {
+	if handler == nil && s.srv.hooks.Call == nil {
 		return fault.New(fault.NotFound, "method: %q is not known", method)
+	}
+	if handler == nil {
+		handler = func(ctx context.Context, s *Session, data []byte) ([]byte, error) {
+			result, known, err := s.srv.hooks.Call(ctx, s, method, data)
+			if err == nil && !known {
+				err = fault.New(fault.NotFound, "method: %q is not known", method)
+			}
+			return result, err
+		}
 	}
 	frameID := append([]byte(nil), f.ID...)
 	if f.ID == nil {

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/internal/auth"
-	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/link"
 	"github.com/skein-realtime/skein/protocol"
@@ -80,6 +79,7 @@ type Server struct {
 	metrics  Metrics
 	frames   map[string]FrameHandler
 	calls    map[string]CallHandler
+	hooks    Hooks
 	running  sync.WaitGroup
 
 	ctx    context.Context // ends with the server; sessions run their handlers under it
@@ -120,6 +120,9 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
+// Server is what the session shares with others.
+func (s *Session) Server() *Server { return s.srv }
+
 // Of gives the session of a connection of the hub.
 func Of(c *hub.Conn) *Session { return c.Owner().(*Session) }
 
@@ -132,35 +135,35 @@ func Jitter(span time.Duration) time.Duration {
 }
 
 // Allowed tells whether a connection has the right to do verb in a channel.
+//
+// It does not know who is a member; see [Session.Space].
 func Allowed(space *hub.Space, verb auth.Verb, channel string, id auth.Identity) bool {
-	rule := auth.Server
+	return auth.Allowed(rule(space, verb), verb, channel, id)
+}
+
+// rule is a namespace's rule for verb.
+func rule(space *hub.Space, verb auth.Verb) auth.Who {
 	switch verb {
 	case auth.Sub:
-		rule = space.Subscribe
+		return space.Subscribe
 	case auth.Pub:
-		rule = space.Publish
+		return space.Publish
 	case auth.Presence:
-		rule = space.PresenceTo
+		return space.PresenceTo
 	case auth.History:
-		rule = space.History
+		return space.History
 	}
-	return auth.Allowed(rule, verb, channel, id)
+	return auth.Server
 }
 
 // Space gives the rules of the frame's channel if the session has the right to
 // do verb there.
-func (s *Session) Space(f *protocol.Frame, verb auth.Verb) (channel string, space *hub.Space, err error) {
-	channel, namespace, err := f.Channel()
-	if err != nil {
-		return "", nil, err
+func (s *Session) Space(ctx context.Context, f *protocol.Frame, verb auth.Verb) (channel string, space *hub.Space, err error) {
+	channel, space, allowed, err := s.Find(ctx, f, verb)
+	if err == nil && !allowed {
+		return channel, nil, Denied(verb, channel)
 	}
-	if space = s.srv.cfg.Hub.Space(namespace); space == nil {
-		return channel, nil, fault.New(fault.NotFound, "channel: namespace %q is not configured", namespace)
-	}
-	if !Allowed(space, verb, channel, s.Identity()) {
-		return channel, nil, fault.New(fault.Denied, "no right to %s %s", words[verb], channel)
-	}
-	return channel, space, nil
+	return channel, space, err
 }
 
 var words = map[auth.Verb]string{auth.Sub: "subscribe to", auth.Pub: "publish to", auth.Presence: "see the presence of", auth.History: "read the history of"}
@@ -171,11 +174,16 @@ func (s *Session) Recheck() {
 	for _, sub := range s.Subs() {
 		ch := sub.Channel()
 		space := s.srv.cfg.Hub.Space(ch.Space().Name)
-		if sub.ByServer() && space != nil || space != nil && Allowed(space, auth.Sub, ch.Name(), id) {
+		reasons, why := sub.Reasons(), "denied"
+		switch {
+		case space == nil: // its rules are gone
+		case reasons == 0:
+			why = "server" // it was there for what has ended
+		case reasons&^hub.Asked != 0 || Allowed(space, auth.Sub, ch.Name(), id):
 			continue
 		}
 		if s.srv.cfg.Hub.Unsubscribe(&s.Conn, ch.Name()) {
-			s.SendFrame(Unsubscribed(ch.Name(), "denied"), nil)
+			s.SendFrame(Unsubscribed(ch.Name(), why), nil)
 		}
 	}
 }
@@ -212,7 +220,7 @@ func (s *Server) Methods() []string {
 	return names
 }
 
-// MayPresence tells whether an identity may see who is in a channel.
-func MayPresence(space *hub.Space, channel string, id auth.Identity) bool {
-	return Allowed(space, auth.Presence, channel, id)
+// MayPresence tells whether the session may see who is in a channel.
+func (s *Session) MayPresence(ctx context.Context, space *hub.Space, channel string) (bool, error) {
+	return s.right(ctx, space, auth.Presence, channel)
 }

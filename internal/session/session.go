@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -41,8 +42,9 @@ type Session struct {
 
 // early is what came before the welcome.
 type early struct {
-	frames [][]byte
-	bytes  int
+	frames  [][]byte
+	bytes   int
+	opening *Opening // for who decides at the connect frame; nil: nobody
 }
 
 // calls are the calls of one connection, in both directions. Few connections
@@ -66,9 +68,25 @@ func (s *Session) callsLocked() *calls {
 
 // Opening is what a client gave before its first frame.
 type Opening struct {
-	Token        string // query or header; "": none
-	User, Device string // query, in development mode
-	Encoding     int    // of the hub's encodings
+	Token        string        // query or header; "": none
+	User, Device string        // query, in development mode
+	Encoding     int           // of the hub's encodings
+	Request      *http.Request // nil unless somebody asks for it; see [Server.Asks]
+}
+
+// bare tells that there is nothing in the request by which somebody could tell who
+// the client is.
+func (o *Opening) bare() bool {
+	return o.Request == nil || o.Request.URL.RawQuery == "" && o.Request.Header.Get("Cookie") == "" && o.Request.Header.Get("Authorization") == ""
+}
+
+// connecting is what is asked about a connection.
+func (o *Opening) connecting(s *Session, identity auth.Identity, known bool) *Connecting {
+	c := &Connecting{ID: s.ID, Transport: s.Out().Transport(), Remote: s.Out().Remote(), Identity: identity, Known: known}
+	if o != nil && o.Request != nil {
+		c.Query, c.Header = o.Request.URL.RawQuery, o.Request.Header
+	}
+	return c
 }
 
 // Prepare binds the session to its server and its way out, before the transport
@@ -90,15 +108,38 @@ func (s *Session) Begin(o Opening) {
 	settings := s.srv.settings.Load()
 	s.authAt = s.srv.cfg.Clock.Now() + int64(settings.AuthTimeout)
 	identity, known, err := s.srv.Identify(s.srv.ctx, o)
-	switch {
-	case err != nil:
+	if err != nil {
 		s.refuse(fault.Of(err))
-	case known:
-		s.welcome(nil, identity)
-	default:
+		return
+	}
+	asks := s.srv.Asks()
+	if !known || asks {
 		s.srv.cfg.Clock.Deadline(s.authAt, s)
 	}
+	if !known && (!asks || o.bare()) {
+		s.keep(o)
+		return
+	}
+	c := o.connecting(s, identity, known)
+	switch err := s.srv.Judge(s.srv.ctx, c); {
+	case err != nil:
+		s.refuse(fault.Of(err))
+	case c.Accept:
+		s.welcome(nil, c)
+	default:
+		s.keep(o)
+	}
 }
+
+// keep remembers what a client gave at first for who decides later.
+func (s *Session) keep(o Opening) {
+	if s.srv.Asks() {
+		s.early = &early{opening: &o}
+	}
+}
+
+// Welcomed tells whether the client is in.
+func (s *Session) Welcomed() bool { return s.welcomed.Load() }
 
 // Identify finds out who a client is by what it brought along; known is false
 // when it brought nothing. Its error is a *fault.Error.
@@ -129,8 +170,8 @@ func (srv *Server) Anonymous() bool { return srv.settings.Load().Anonymous }
 
 // Welcome starts a session whose transport has found out who the client is,
 // instead of [Session.Begin]. False: the connection has ended meanwhile.
-func (s *Session) Welcome(identity auth.Identity) bool {
-	s.welcome(nil, identity)
+func (s *Session) Welcome(c *Connecting) bool {
+	s.welcome(nil, c)
 	return s.welcomed.Load()
 }
 
@@ -210,7 +251,16 @@ func (s *Session) watchExpiry(identity auth.Identity) {
 }
 
 // welcome makes the connection part of the hub and runs what it sent too early.
-func (s *Session) welcome(frameID []byte, identity auth.Identity) {
+func (s *Session) welcome(frameID []byte, c *Connecting) {
+	identity := c.Identity
+	belongs, stamp, err := s.belongs(s.srv.ctx, identity.User)
+	if err != nil {
+		s.refuse(fault.Of(err))
+		return
+	}
+	if c.State != nil {
+		_, _ = s.UpdateSession(func([]byte) ([]byte, error) { return c.State, nil })
+	}
 	settings := s.srv.settings.Load()
 	now := time.Now()
 	b := make([]byte, 0, 256)
@@ -228,7 +278,16 @@ func (s *Session) welcome(frameID []byte, identity auth.Identity) {
 	b = append(b, `,"heartbeat":`...)
 	b = strconv.AppendFloat(b, settings.Heartbeat.Seconds(), 'f', -1, 64)
 	b = append(append(b, `,"session":`...), s.Session()...)
-	b = append(b, `,"channels":[]`...)
+	b = append(b, `,"channels":[`...)
+	for i, list := 0, [][]string{c.Channels, belongs}; i < len(list); i++ {
+		for _, channel := range list[i] {
+			if b[len(b)-1] != '[' {
+				b = append(b, ',')
+			}
+			b = protocol.AppendString(b, channel)
+		}
+	}
+	b = append(b, ']')
 	if !identity.Expires.IsZero() {
 		b = strconv.AppendInt(append(b, `,"expires":`...), identity.Expires.UnixMilli(), 10)
 	}
@@ -242,6 +301,10 @@ func (s *Session) welcome(frameID []byte, identity auth.Identity) {
 	}
 	s.srv.metrics.Welcomed.Add(1)
 	s.watchExpiry(identity)
+	s.enter(s.srv.ctx, c.Channels, belongs, identity.User, stamp)
+	if welcomed := s.srv.hooks.Welcomed; welcomed != nil {
+		welcomed(s)
+	}
 	if e := s.early; e != nil {
 		s.early = nil
 		for _, text := range e.frames {
@@ -384,8 +447,8 @@ func (s *Session) Drained() {
 	})
 }
 
-// Closed ends the session: the connection is gone.
-func (s *Session) Closed() {
+// Closed ends the session: the connection is gone, for the reason given.
+func (s *Session) Closed(why protocol.Close, message string) {
 	s.ended.Store(true)
 	s.early = nil
 	s.mu.Lock()
@@ -397,7 +460,11 @@ func (s *Session) Closed() {
 		clear(c.asked)
 	}
 	s.mu.Unlock()
-	if s.welcomed.Load() {
-		s.srv.cfg.Hub.Remove(&s.Conn)
+	if !s.welcomed.Load() {
+		return
 	}
+	if closed := s.srv.hooks.Closed; closed != nil {
+		closed(s, why, message)
+	}
+	s.srv.cfg.Hub.Remove(&s.Conn)
 }

@@ -59,7 +59,7 @@ func TestWelcome(t *testing.T) {
 			}
 			c.send(`{"type":"connect","id":2}`)
 			c.expectError(fault.BadRequest, "already connected")
-			c.Closed()
+			c.Closed(protocol.CloseNormal, "")
 			if w.hub.Conn(c.ID) != nil {
 				t.Error("the hub knows it still")
 			}
@@ -160,7 +160,7 @@ func TestATokenThatExpiresEndsTheSession(t *testing.T) {
 	for _, c := range []*client{c, kept, gone} {
 		c.expect("welcome")
 	}
-	gone.Closed()
+	gone.Closed(protocol.CloseNormal, "")
 	later := time.Now().Add(time.Hour).Truncate(time.Second)
 	kept.send(`{"type":"refresh","id":1,"token":"` + w.token(auth.Identity{User: "u", Expires: later}) + `"}`)
 	if f := kept.expect("ok"); f["expires"] != float64(later.UnixMilli()) {
@@ -182,8 +182,8 @@ func TestRefresh(t *testing.T) {
 	}
 	c := w.open(session.Opening{Token: w.token(auth.Identity{User: "ann", Device: "phone", Caps: caps})})
 	c.expect("welcome")
-	for name, byServer := range map[string]bool{"room:1": false, "room:2": true} {
-		if _, err := w.hub.Subscribe(&c.Conn, name, w.hub.Space("room"), hub.SubOptions{ByServer: byServer}); err != nil {
+	for name, by := range map[string]hub.Reason{"room:1": hub.Asked, "room:2": hub.Ordered} {
+		if _, err := w.hub.Subscribe(&c.Conn, name, w.hub.Space("room"), hub.SubOptions{By: by}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -236,7 +236,7 @@ func TestEarlyFramesAreKeptInOrder(t *testing.T) {
 	large := w.open(session.Opening{})
 	large.send(`{"type":"ping","pad":"` + strings.Repeat("x", 64<<10) + `"}`)
 	large.expectError(fault.TooLarge, "65536 bytes are kept")
-	large.Closed()
+	large.Closed(protocol.CloseNormal, "")
 	large.send(`{"type":"ping"}`) // what is left of an inbox
 	large.nothing()
 }
@@ -308,7 +308,7 @@ func TestDropsAreTold(t *testing.T) {
 	c := w.user("u")
 	c.Drained()
 	c.nothing()
-	if _, err := w.hub.Subscribe(&c.Conn, "room:1", w.hub.Space("room"), hub.SubOptions{ByServer: true}); err != nil {
+	if _, err := w.hub.Subscribe(&c.Conn, "room:1", w.hub.Space("room"), hub.SubOptions{By: hub.Ordered}); err != nil {
 		t.Fatal(err)
 	}
 	c.Subs()[0].Dropped(7)
@@ -430,7 +430,7 @@ func TestTheWelcomeComesFirst(t *testing.T) {
 		c := w.open(session.Opening{})
 		c.send(`{"type":"connect"}`)
 		c.expect("welcome")
-		c.Closed()
+		c.Closed(protocol.CloseNormal, "")
 	}
 	close(stop)
 	<-stopped

@@ -137,7 +137,7 @@ func (d *Door) open(w http.ResponseWriter, r *http.Request, q *request) (*conn, 
 	if token == "" {
 		token = stream.Bearer(r, query)
 	}
-	o, err := d.cfg.Streams.Opening(&d.kind, token, or(q.user, query.Get("user")), or(q.device, query.Get("device")))
+	o, err := d.cfg.Streams.Opening(r, &d.kind, token, or(q.user, query.Get("user")), or(q.device, query.Get("device")))
 	if err != nil {
 		d.kind.Metrics.Refused[stream.RefusedRequest].Add(1)
 		return nil, err

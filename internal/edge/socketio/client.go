@@ -11,6 +11,7 @@ import (
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/engineio"
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/internal/sio"
 )
@@ -215,51 +216,66 @@ func (c *client) connect(p sio.Packet) {
 	}
 	own := broughtIn(&p)
 	h := own.handshake(c.e, p.Namespace)
-	if old := d.lost.take(at, h, c.dialect); old != nil {
-		if s := c.admit(at, own, old.identity, old); s != nil {
+	if old := d.lost.take(at, h, c.dialect); old != nil && d.cfg.Sessions.Admits(old.identity) == nil && c.mayEnter(c.e.ctx(), at, old.identity) == nil {
+		if s := c.admit(at, own, &session.Connecting{ID: old.id, Identity: old.identity}, old); s != nil {
 			return
 		}
 	}
-	identity, err := c.judge(at, h)
+	who, err := c.judge(at, h)
 	if err != nil {
 		message, data := refusalOf(err)
 		c.refuse(p.Namespace, message, data)
 		return
 	}
-	c.admit(at, own, identity, nil)
+	c.admit(at, own, who, nil)
 }
 
 // judge finds out who a client is and whether it may be in a namespace.
-func (c *client) judge(at *place, h *Handshake) (auth.Identity, error) {
+func (c *client) judge(at *place, h *Handshake) (*session.Connecting, error) {
 	d := c.e.door
 	identity, known, err := d.identify(h, c.e)
 	if err != nil && (!at.open || d.cfg.Sessions.Tokens() && len(at.middleware) == 0) {
-		return identity, err // else the token is the application's to understand
+		return nil, err // else the token is the application's to understand
 	}
 	h.User, h.Device = identity.User, identity.Device
 	ctx, cancel := context.WithTimeout(c.e.ctx(), 10*time.Second)
 	defer cancel()
 	for _, fn := range at.middleware {
 		if err := fn(ctx, h); err != nil {
-			return identity, err
+			return nil, err
 		}
 	}
 	if h.User != identity.User || h.Device != identity.Device {
 		identity, known = auth.Identity{User: h.User, Device: h.Device}, h.User != ""
 	}
-	if !known && !at.open && !d.cfg.Sessions.Anonymous() {
-		return identity, fault.New(fault.Unauthorized, "not authorized")
+	who := &session.Connecting{
+		ID: id.NewConnection(), Transport: c.e.Transport(), Remote: c.e.remote,
+		Query: c.e.query, Header: h.Header, Data: h.Auth, Known: known, Identity: identity,
 	}
-	if channel := at.named.Channel; channel != "" && !at.open {
-		space, err := at.space(channel)
-		if err != nil {
-			return identity, err
-		}
-		if !session.Allowed(space, auth.Sub, channel, identity) {
-			return identity, fault.New(fault.Denied, "not authorized")
-		}
+	if err := d.cfg.Sessions.Judge(ctx, who); err != nil {
+		return nil, err
 	}
-	return identity, nil
+	if !who.Accept && !at.open && !d.cfg.Sessions.Anonymous() {
+		return nil, fault.New(fault.Unauthorized, "not authorized")
+	}
+	return who, c.mayEnter(ctx, at, who.Identity)
+}
+
+// mayEnter tells whether a client may subscribe to the channel of a namespace.
+func (c *client) mayEnter(ctx context.Context, at *place, identity auth.Identity) error {
+	channel := at.named.Channel
+	if channel == "" || at.open {
+		return nil
+	}
+	space, err := at.space(channel)
+	if err != nil {
+		return err
+	}
+	may, err := c.e.door.cfg.Sessions.Right(ctx, space, auth.Sub, channel, identity)
+	if err == nil && !may {
+		err = fault.New(fault.Denied, "not authorized")
+	}
+	return err
 }
 
 // refusalOf is what a client is told.

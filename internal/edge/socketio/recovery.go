@@ -11,7 +11,6 @@ import (
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/link"
-	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/internal/sio"
 	"github.com/skein-realtime/skein/protocol"
 )
@@ -278,8 +277,7 @@ func (l *lost) take(at *place, h *Handshake, dialect sio.Dialect) *state {
 		return nil
 	}
 	for _, k := range st.channels {
-		space, err := at.space(k.name)
-		if err != nil || k.name == at.named.Channel && !at.open && !session.Allowed(space, auth.Sub, k.name, st.identity) {
+		if _, err := at.space(k.name); err != nil {
 			return nil
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/link"
@@ -43,7 +42,7 @@ type socket struct {
 
 // admit makes a client a socket of a namespace. old is what is recovered, nil:
 // nothing. Nil: the connection has ended.
-func (c *client) admit(at *place, own brought, identity auth.Identity, old *state) *socket {
+func (c *client) admit(at *place, own brought, who *session.Connecting, old *state) *socket {
 	d := c.e.door
 	s := c.newSocket()
 	s.client, s.place = c, at
@@ -53,12 +52,13 @@ func (c *client) admit(at *place, own brought, identity auth.Identity, old *stat
 	s.public.s = s
 	recoverable := d.cfg.Recovery > 0 && c.dialect != sio.V4 && at.kept()
 	d.cfg.Sessions.PrepareIn(&s.Session, s, at.encoding(c.dialect, recoverable))
+	s.ID = who.ID
 	if recoverable {
 		s.trail = &trail{}
 		s.private = newSID()
 	}
 	if old != nil {
-		s.ID, s.private, s.recovered = old.id, old.private, true
+		s.private, s.recovered = old.private, true
 	}
 	switch {
 	case c.e.version == 4:
@@ -82,7 +82,7 @@ func (c *client) admit(at *place, own brought, identity auth.Identity, old *stat
 	c.mu.Unlock()
 	shut := newGate()
 	s.gate.Store(shut)
-	if !s.Welcome(identity) {
+	if !s.Welcome(who) {
 		return nil
 	}
 	if c.isEnded() { // it did not see this socket
@@ -122,7 +122,7 @@ func (s *socket) subscribe(channel string, since *Since) {
 	}
 	if !space.IsLog() {
 		// Its error is a limit, and there is none for what the server does.
-		_, _ = s.client.e.door.cfg.Sessions.Hub().Subscribe(&s.Conn, channel, space, hub.SubOptions{ByServer: true})
+		_, _ = s.client.e.door.cfg.Sessions.Hub().Subscribe(&s.Conn, channel, space, hub.SubOptions{By: hub.Ordered})
 		return
 	}
 	epoch, err := s.client.e.door.cfg.Join(&s.Session, channel, space, since)
@@ -234,7 +234,7 @@ func (s *socket) end(why reason) {
 	s.rooms = s.live()
 	s.mu.Unlock()
 	st := s.stateOf(why)
-	s.Closed()
+	s.Closed(closeCodes[why], why.String())
 	c.e.door.lost.keep(st, c.e.door.cfg.Recovery) // it has left the hub, so its id is free
 	if why == reasonServerNamespace {
 		c.send(sio.Packet{Kind: sio.Disconnect, Namespace: s.place.name})

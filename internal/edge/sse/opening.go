@@ -29,7 +29,7 @@ func (d *Door) opening(r *http.Request) (o opening, err *fault.Error) {
 	if qerr != nil {
 		return o, fault.New(fault.BadRequest, "the query cannot be read: %s", qerr)
 	}
-	if o.Opening, err = d.cfg.Streams.Opening(&d.kind, stream.Bearer(r, q), q.Get("user"), q.Get("device")); err != nil {
+	if o.Opening, err = d.cfg.Streams.Opening(r, &d.kind, stream.Bearer(r, q), q.Get("user"), q.Get("device")); err != nil {
 		return o, err
 	}
 	for _, list := range q["channels"] {

@@ -91,7 +91,7 @@ func (c *Conn) Begin(o session.Opening, connects bool) *End {
 		c.Abort(protocol.CloseGoingAway, ShuttingDown)
 	}
 	c.Session.Begin(o)
-	if o.Token == "" && o.User == "" && !connects {
+	if !connects && !c.Session.Welcomed() && c.End() == nil {
 		b := protocol.AppendString([]byte(`{"type":"connect","device":`), o.Device)
 		c.Session.Receive(append(b, '}'))
 	}
@@ -256,8 +256,9 @@ func (c *Conn) work() {
 		}
 		if c.released && !c.reported {
 			c.reported = true
+			end := c.final
 			c.mu.Unlock()
-			c.Session.Closed()
+			c.Session.Closed(end.Reason, end.Message)
 			continue
 		}
 		// A client that does not take its replies gets no new ones: wait for Left.

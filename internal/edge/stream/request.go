@@ -81,8 +81,11 @@ func Bearer(r *http.Request, query url.Values) string {
 }
 
 // Opening checks what a client gives with its first request.
-func (s *Server) Opening(kind *Kind, token, user, device string) (session.Opening, *fault.Error) {
+func (s *Server) Opening(r *http.Request, kind *Kind, token, user, device string) (session.Opening, *fault.Error) {
 	o := session.Opening{Token: token, Device: device, Encoding: kind.Encoding}
+	if s.cfg.Sessions.Asks() {
+		o.Request = r
+	}
 	if err := protocol.DeviceID("device", device); err != nil {
 		return o, fault.Of(err)
 	}

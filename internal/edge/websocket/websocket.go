@@ -128,8 +128,8 @@ func (c *conn) Receive(op ws.Opcode, payload []byte) {
 func (c *conn) Drained() { c.session.Drained() }
 
 // Closed implements link.Handler.
-func (c *conn) Closed(protocol.Close, string) {
-	c.session.Closed()
+func (c *conn) Closed(why protocol.Close, message string) {
+	c.session.Closed(why, message)
 	c.door.leave(c.counted)
 }
 
@@ -166,6 +166,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &conn{door: d, counted: counted}
 	opening := openingOf(r, rules.Dev)
+	if d.sessions.Asks() {
+		opening.Request = r
+	}
 	parser := rules.plain
 	if up.Deflate {
 		opening.Encoding = Encoding(up.Params.ServerMaxWindowBits)

@@ -19,7 +19,7 @@ func (f *Feature) registerFrames(s *session.Server) {
 
 // sub answers `sub`.
 func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
-	channel, space, err := s.Space(fr, subscribe)
+	channel, space, by, err := f.maySub(ctx, s, fr)
 	if err != nil {
 		return err
 	}
@@ -27,10 +27,18 @@ func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Fram
 	if err != nil {
 		return err
 	}
-	if presence && (space.Presence != hub.PresenceMembers || !session.MayPresence(space, channel, s.Identity())) {
-		return fault.New(fault.Denied, "presence: join and leave are not shown in %s", channel)
+	if presence {
+		may := space.Presence == hub.PresenceMembers
+		if may {
+			if may, err = s.MayPresence(ctx, space, channel); err != nil {
+				return err
+			}
+		}
+		if !may {
+			return fault.New(fault.Denied, "presence: join and leave are not shown in %s", channel)
+		}
 	}
-	opt := hub.SubOptions{Presence: presence, Limit: f.subscriptions()}
+	opt := hub.SubOptions{Presence: presence, Limit: f.subscriptions(), By: by}
 	if space.IsLog() {
 		err = f.subLog(ctx, s, fr, channel, space, opt)
 	} else {
@@ -40,6 +48,31 @@ func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Fram
 		s.Recheck() // the rules were replaced between the check and the subscription
 	}
 	return err
+}
+
+// maySub tells whether a client may subscribe, and why.
+func (f *Feature) maySub(ctx context.Context, s *session.Session, fr *protocol.Frame) (channel string, space *hub.Space, by hub.Reason, err error) {
+	channel, space, allowed, err := s.Find(ctx, fr, subscribe)
+	if err != nil {
+		return channel, space, 0, err
+	}
+	by = hub.Asked
+	if allowed && !session.Allowed(space, subscribe, channel, s.Identity()) {
+		by |= hub.Membership
+	}
+	if ask := s.Server().Hooks().Subscribe; ask != nil {
+		was := allowed
+		if allowed, err = ask(ctx, s, channel, allowed); err != nil {
+			return channel, space, 0, err
+		}
+		if allowed && !was {
+			by = hub.Granted
+		}
+	}
+	if !allowed {
+		return channel, space, 0, session.Denied(subscribe, channel)
+	}
+	return channel, space, by, nil
 }
 
 func (f *Feature) subEvent(s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, opt hub.SubOptions) error {
@@ -75,7 +108,11 @@ func (f *Feature) unsub(_ context.Context, s *session.Session, fr *protocol.Fram
 
 // pub answers `pub`.
 func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
-	channel, space, err := s.Space(fr, publish)
+	channel, space, allowed, err := s.Find(ctx, fr, publish)
+	ask := s.Server().Hooks().Message
+	if err == nil && !allowed && ask == nil {
+		err = session.Denied(publish, channel)
+	}
 	if err != nil {
 		return err
 	}
@@ -90,11 +127,25 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 	if err != nil {
 		return err
 	}
+	data := fr.Raw("data")
+	if ask != nil {
+		m := session.Message{Channel: channel, Space: space, Key: key, Allowed: allowed, Event: event, Data: data}
+		switch err := ask(ctx, s, &m); {
+		case err != nil:
+			return err
+		case m.Reply != nil:
+			s.OK(fr, func(b []byte) []byte { return protocol.AppendData(append(b, `,"data":`...), m.Reply) })
+			return nil
+		case !m.Allowed:
+			return session.Denied(publish, channel)
+		}
+		event, data = m.Event, m.Data
+	}
 	if space.IsLog() {
-		return f.pubLog(ctx, s, fr, channel, space, event, key)
+		return f.pubLog(ctx, s, fr, channel, space, event, data, key)
 	}
 	send := func() ([]byte, error) {
-		m := message(channel, event, fr.Raw("data"), s.Sender())
+		m := message(channel, event, data, s.Sender())
 		reach, err := f.hub.Publish(ctx, channel, frameOf(m), []*hub.Conn{&s.Conn})
 		if err != nil {
 			return nil, err
@@ -109,7 +160,7 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 	if key == "" {
 		fields, err = send()
 	} else {
-		fields, err = f.keyedPub(ctx, s, channel, event, key, fr.Raw("data"), send)
+		fields, err = f.keyedPub(ctx, s, channel, event, key, data, send)
 	}
 	if err != nil {
 		return err
@@ -136,7 +187,7 @@ func (f *Feature) keyedPub(ctx context.Context, s *session.Session, channel, eve
 // notice answers `notice`: like pub, but the receivers get it as a notice, it
 // has no id, and its ok says nothing.
 func (f *Feature) notice(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
-	channel, _, err := s.Space(fr, publish)
+	channel, _, err := s.Space(ctx, fr, publish)
 	if err != nil {
 		return err
 	}

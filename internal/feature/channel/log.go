@@ -82,8 +82,8 @@ func fromOf(o *protocol.Object) (from feed.From, err error) {
 }
 
 // pubLog stores a client's message.
-func (f *Feature) pubLog(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, event, key string) error {
-	m := message(channel, event, fr.Raw("data"), s.Sender())
+func (f *Feature) pubLog(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, event string, data []byte, key string) error {
+	m := message(channel, event, data, s.Sender())
 	scope := ""
 	if key != "" {
 		scope = "user\x00" + s.User() + "\x00" + key

@@ -78,7 +78,7 @@ func (f *Feature) subscribeVerb(ctx context.Context, p SubscribeParams) (r Subsc
 
 // subscribeOne subscribes one connection; in a log channel, from the next message on.
 func (f *Feature) subscribeOne(ctx context.Context, c *hub.Conn, channel string, space *hub.Space) (fresh bool, err error) {
-	opt := hub.SubOptions{ByServer: true, Limit: f.subscriptions()}
+	opt := hub.SubOptions{By: hub.Ordered, Limit: f.subscriptions()}
 	if space.IsLog() {
 		return f.feeds.Subscribe(ctx, c, channel, space, feed.From{Echo: true}, opt, func(j feed.Joining) []byte {
 			return session.Subscribed(channel, "server", func(b []byte) []byte { return appendHead(b, j) })

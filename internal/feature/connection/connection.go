@@ -69,7 +69,7 @@ type BindParams struct {
 	Device     string `json:"device,omitempty"`
 }
 
-func (f *Feature) bind(_ context.Context, p BindParams) (Empty, error) {
+func (f *Feature) bind(ctx context.Context, p BindParams) (Empty, error) {
 	c, err := f.find(p.Connection)
 	if err == nil {
 		err = protocol.UserID("user", p.User)
@@ -81,9 +81,7 @@ func (f *Feature) bind(_ context.Context, p BindParams) (Empty, error) {
 		return Empty{}, err
 	}
 	// What a token gave ends with the identity that it gave it to.
-	c.Bind(auth.Identity{User: p.User, Device: p.Device})
-	session.Of(c).Recheck()
-	return Empty{}, nil
+	return Empty{}, session.Of(c).Rebind(ctx, auth.Identity{User: p.User, Device: p.Device})
 }
 
 // UnbindParams are the params of unbind.
@@ -92,7 +90,7 @@ type UnbindParams struct {
 	User       string `json:"user,omitempty" jsonschema:"when given, only if it is bound to this user"`
 }
 
-func (f *Feature) unbind(_ context.Context, p UnbindParams) (Empty, error) {
+func (f *Feature) unbind(ctx context.Context, p UnbindParams) (Empty, error) {
 	c, err := f.find(p.Connection)
 	if err != nil {
 		return Empty{}, err
@@ -100,9 +98,7 @@ func (f *Feature) unbind(_ context.Context, p UnbindParams) (Empty, error) {
 	if p.User != "" && c.User() != p.User {
 		return Empty{}, fault.New(fault.Conflict, "user: the connection is not bound to this user")
 	}
-	c.Bind(auth.Identity{})
-	session.Of(c).Recheck()
-	return Empty{}, nil
+	return Empty{}, session.Of(c).Rebind(ctx, auth.Identity{})
 }
 
 // Last is a message that is sent before a connection ends.

@@ -15,10 +15,10 @@ import (
 
 var nobody = strings.Repeat("A", 22)
 
-func (w *world) subscribe(c *client, channel string, byServer bool) {
+func (w *world) subscribe(c *client, channel string, by hub.Reason) {
 	w.t.Helper()
 	namespace, _, _ := strings.Cut(channel, ":")
-	if _, err := w.hub.Subscribe(&c.Conn, channel, w.hub.Space(namespace), hub.SubOptions{ByServer: byServer}); err != nil {
+	if _, err := w.hub.Subscribe(&c.Conn, channel, w.hub.Space(namespace), hub.SubOptions{By: by}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -45,13 +45,13 @@ func TestVerbsThatNameAConnection(t *testing.T) {
 func TestBindAndUnbind(t *testing.T) {
 	w := start(t)
 	c := w.open("", "")
-	w.subscribe(c, "room:1", false)
+	w.subscribe(c, "room:1", hub.Asked)
 	id := `"connection":"` + c.ID.String() + `"`
 	if got, failed := w.run("bind", `{`+id+`,"user":"ann","device":"phone"}`); failed != "" || len(got) != 0 {
 		t.Errorf("got %v, %s", got, failed)
 	}
-	w.subscribe(c, "dark:1", false) // for users only
-	w.subscribe(c, "dark:2", true)
+	w.subscribe(c, "dark:1", hub.Asked) // for users only
+	w.subscribe(c, "dark:2", hub.Ordered)
 	if i := c.Identity(); i.User != "ann" || i.Device != "phone" || len(w.hub.UserConns("ann")) != 1 {
 		t.Errorf("it is %+v", i)
 	}
@@ -197,7 +197,7 @@ func TestConnectionsAreListedInPages(t *testing.T) {
 			anns = append(anns, c.ID.String())
 		}
 		if i%2 == 0 {
-			w.subscribe(c, "room:1", false)
+			w.subscribe(c, "room:1", hub.Asked)
 			inRoom = append(inRoom, c.ID.String())
 		}
 	}
@@ -231,7 +231,7 @@ func TestConnectionsAreListedInPages(t *testing.T) {
 func TestAListedConnectionHasItsFacts(t *testing.T) {
 	w := start(t)
 	c := w.open("ann", "phone")
-	w.subscribe(c, "room:1", false)
+	w.subscribe(c, "room:1", hub.Asked)
 	page, failed := w.run("connections", `{}`)
 	if failed != "" {
 		t.Fatal(failed)

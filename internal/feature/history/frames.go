@@ -13,7 +13,7 @@ func (f *Feature) registerFrames(s *session.Server) {
 }
 
 func (f *Feature) history(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
-	channel, space, err := s.Space(fr, auth.History)
+	channel, space, err := s.Space(ctx, fr, auth.History)
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,8 @@ func New(h *hub.Hub, sessions *session.Server, verbs *verb.Registry) *Feature {
 }
 
 // frame answers `presence`.
-func (f *Feature) frame(_ context.Context, s *session.Session, fr *protocol.Frame) error {
-	channel, space, err := s.Space(fr, auth.Presence)
+func (f *Feature) frame(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
+	channel, space, err := s.Space(ctx, fr, auth.Presence)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/protocol"
 )
 
 func (w *world) subscribe(c *client, channel string, watch bool) {
@@ -82,7 +83,7 @@ func TestWatchersSeeNewData(t *testing.T) {
 	if f := watcher.expect("join"); f["user"] != "ann" || cmp.Diff([]any{1.0}, f["data"]) != "" {
 		t.Errorf("got %v", f)
 	}
-	c.Closed()
+	c.Closed(protocol.CloseNormal, "")
 	if f := watcher.expect("leave"); f["user"] != "ann" || f["connection"] != c.ID.String() {
 		t.Errorf("got %v", f)
 	}

@@ -1,0 +1,214 @@
+package session
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/protocol"
+)
+
+// Hooks are what sessions ask and tell others: the application, and features. Nil
+// functions are neither asked nor told. What is asked may take its time: the
+// connection's next frames wait for the answer, and nobody else's. Errors are sent
+// to the client; those that are no *fault.Error are internal.
+type Hooks struct {
+	// Connect decides about a connection that wants to be welcomed.
+	Connect func(ctx context.Context, c *Connecting) error
+	// Subscribe decides about a subscription that a client asks for; allowed tells
+	// what the rules say.
+	Subscribe func(ctx context.Context, s *Session, channel string, allowed bool) (bool, error)
+	// Message decides about what a client publishes.
+	Message func(ctx context.Context, s *Session, m *Message) error
+	// Call answers methods that nobody has registered; false: it does not know it.
+	Call func(ctx context.Context, s *Session, method string, data []byte) (result []byte, known bool, err error)
+	// Welcomed is told of a connection that is in, before its frames are handled.
+	Welcomed func(s *Session)
+	// Closed is told of a connection that was welcomed and has ended, while its
+	// identity, its session and its subscriptions can still be asked for.
+	Closed func(s *Session, why protocol.Close, message string)
+
+	// Admit refuses identities that are not let in, whatever their token says.
+	Admit func(identity auth.Identity) error
+	// Belongs gives the channels that a user is a member of, and a stamp for Settle.
+	Belongs func(ctx context.Context, user string) (channels []string, stamp uint64, err error)
+	// Settle makes up for what has changed since Belongs gave the stamp.
+	Settle func(ctx context.Context, s *Session, user string, stamp uint64)
+	// IsMember tells whether a user is a member of a channel.
+	IsMember func(ctx context.Context, channel, user string) (bool, error)
+	// Join subscribes a session to a channel, for the server's reasons.
+	Join func(ctx context.Context, s *Session, channel string, by hub.Reason) error
+}
+
+// Connecting is a connection that wants to be welcomed. Who answers may change
+// what is below the line.
+type Connecting struct {
+	ID        id.Connection
+	Transport string
+	Remote    netip.AddrPort
+	Query     string // of the request
+	Header    http.Header
+	Data      []byte // of the connect frame, raw JSON; nil: none
+	Known     bool   // it has brought an identity that is believed
+
+	Identity auth.Identity
+	State    []byte   // the session that it begins with, a JSON object; nil: {}
+	Channels []string // that it is subscribed to at once
+	Accept   bool     // it may be without a user
+}
+
+// Message is what a client publishes. Who answers may change what is below the
+// line.
+type Message struct {
+	Channel string
+	Space   *hub.Space
+	Key     string
+	Allowed bool // what the rules say; may be changed, too
+
+	Event string
+	Data  []byte // raw JSON
+	Reply []byte // raw JSON; not nil: it is answered with this and not published
+}
+
+// SetHooks says who is asked and told. It is called before the first session.
+func (srv *Server) SetHooks(h Hooks) { srv.hooks = h }
+
+// Hooks gives who is asked and told.
+func (srv *Server) Hooks() *Hooks { return &srv.hooks }
+
+// Asks tells whether connections are decided about by somebody who wants to see
+// their request.
+func (srv *Server) Asks() bool { return srv.hooks.Connect != nil }
+
+// Judge asks whether a connection is let in. Its error is a *fault.Error.
+func (srv *Server) Judge(ctx context.Context, c *Connecting) error {
+	if err := srv.Admits(c.Identity); err != nil {
+		return fault.Of(err)
+	}
+	c.Accept = c.Known
+	if srv.hooks.Connect == nil {
+		return nil
+	}
+	before := c.Identity.User
+	if err := srv.hooks.Connect(ctx, c); err != nil {
+		return fault.Of(err)
+	}
+	if c.Identity.User != before {
+		if err := protocol.UserID("user", c.Identity.User); c.Identity.User != "" && err != nil {
+			return fault.Wrap(fault.Internal, err, "the application named a user that cannot be")
+		}
+		if err := srv.Admits(c.Identity); err != nil {
+			return fault.Of(err)
+		}
+	}
+	c.Accept = c.Accept || c.Identity.User != ""
+	return nil
+}
+
+// belongs looks up what a user is a member of.
+func (s *Session) belongs(ctx context.Context, user string) (channels []string, stamp uint64, err error) {
+	if user == "" || s.srv.hooks.Belongs == nil {
+		return nil, 0, nil
+	}
+	return s.srv.hooks.Belongs(ctx, user)
+}
+
+// enter subscribes a session that has just been welcomed, or bound to another
+// user, to what the application wants and what its user is a member of.
+func (s *Session) enter(ctx context.Context, asked, belongs []string, user string, stamp uint64) {
+	h := &s.srv.hooks
+	join := func(list []string, by hub.Reason) {
+		for _, channel := range list {
+			err := h.Join(ctx, s, channel, by)
+			if err != nil && !s.ended.Load() && s.srv.cfg.Logger != nil {
+				s.srv.cfg.Logger.Warn("a connection could not be subscribed", "connection", s.ID.String(), "channel", channel, "error", err)
+			}
+			if fault.Of(err) != nil && fault.Of(err).Code == fault.Unavailable {
+				// What it misses now nobody would tell it: it shall try again.
+				s.Bye(protocol.Close{Word: string(fault.Unavailable), Code: protocol.CloseInternal.Code, Reconnect: true}, "the connection's channels cannot be read now", 5*time.Second)
+				return
+			}
+		}
+	}
+	if h.Join != nil {
+		join(asked, hub.Ordered)
+		join(belongs, hub.Membership)
+	}
+	if user != "" && h.Settle != nil {
+		h.Settle(ctx, s, user, stamp)
+	}
+}
+
+// Rebind makes the connection that of another user, or of nobody: it leaves what it
+// had as a member or by its token, and joins what the new user is a member of.
+func (s *Session) Rebind(ctx context.Context, identity auth.Identity) error {
+	if err := s.srv.Admits(identity); err != nil {
+		return err
+	}
+	same := s.User() == identity.User
+	var channels []string
+	var stamp uint64
+	var err error
+	if !same {
+		if channels, stamp, err = s.belongs(ctx, identity.User); err != nil {
+			return err
+		}
+	}
+	s.Bind(identity)
+	s.Recheck()
+	if !same {
+		s.enter(ctx, nil, channels, identity.User, stamp)
+	}
+	return nil
+}
+
+// right tells whether the session may do verb in a channel.
+func (s *Session) right(ctx context.Context, space *hub.Space, verb auth.Verb, channel string) (bool, error) {
+	if rule(space, verb) == auth.Member && s.srv.cfg.Hub.IsMember(&s.Conn, channel) {
+		return true, nil
+	}
+	return s.srv.Right(ctx, space, verb, channel, s.Identity())
+}
+
+// Right tells whether an identity may do verb in a channel, also as a member.
+func (srv *Server) Right(ctx context.Context, space *hub.Space, verb auth.Verb, channel string, identity auth.Identity) (bool, error) {
+	if Allowed(space, verb, channel, identity) {
+		return true, nil
+	}
+	if rule(space, verb) != auth.Member || identity.User == "" || srv.hooks.IsMember == nil {
+		return false, nil
+	}
+	return srv.hooks.IsMember(ctx, channel, identity.User)
+}
+
+// Admits refuses an identity that is not let in.
+func (srv *Server) Admits(identity auth.Identity) error {
+	if srv.hooks.Admit == nil {
+		return nil
+	}
+	return srv.hooks.Admit(identity)
+}
+
+// Find gives the rules of the frame's channel, and whether the session has the
+// right to do verb there.
+func (s *Session) Find(ctx context.Context, f *protocol.Frame, verb auth.Verb) (channel string, space *hub.Space, allowed bool, err error) {
+	channel, namespace, err := f.Channel()
+	if err != nil {
+		return "", nil, false, err
+	}
+	if space = s.srv.cfg.Hub.Space(namespace); space == nil {
+		return channel, nil, false, fault.New(fault.NotFound, "channel: namespace %q is not configured", namespace)
+	}
+	allowed, err = s.right(ctx, space, verb, channel)
+	return channel, space, allowed, err
+}
+
+// Denied is the error of one who has not the right to do verb in a channel.
+func Denied(verb auth.Verb, channel string) error {
+	return fault.New(fault.Denied, "no right to %s %s", words[verb], channel)
+}

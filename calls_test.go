@@ -21,16 +21,16 @@ func TestClientCallsTheApplication(t *testing.T) {
 			cfg.Logger = log.logger()
 			gone := make(chan error, 1)
 			s := startWith(t, cfg, func(s *skein.Server) {
-				s.OnCall("add", func(_ context.Context, from skein.Caller, data []byte) ([]byte, error) {
-					return fmt.Appendf(nil, `{"user":%q,"device":%q,"got":%s}`, from.User, from.Device, data), nil
+				s.OnCall("add", func(_ context.Context, from *skein.Conn, data []byte) ([]byte, error) {
+					return fmt.Appendf(nil, `{"user":%q,"device":%q,"got":%s}`, from.User(), from.Device(), data), nil
 				})
-				s.OnCall("refuse", func(context.Context, skein.Caller, []byte) ([]byte, error) {
+				s.OnCall("refuse", func(context.Context, *skein.Conn, []byte) ([]byte, error) {
 					return nil, &skein.Error{Code: "conflict", Message: "the round is over"}
 				})
-				s.OnCall("break", func(context.Context, skein.Caller, []byte) ([]byte, error) {
+				s.OnCall("break", func(context.Context, *skein.Conn, []byte) ([]byte, error) {
 					return nil, errors.New("password is hunter2")
 				})
-				s.OnCall("wait", func(ctx context.Context, _ skein.Caller, _ []byte) ([]byte, error) {
+				s.OnCall("wait", func(ctx context.Context, _ *skein.Conn, _ []byte) ([]byte, error) {
 					<-ctx.Done()
 					gone <- ctx.Err()
 					return nil, ctx.Err()
@@ -70,7 +70,7 @@ func TestClientCallsTheApplication(t *testing.T) {
 func TestClientCallsAreBounded(t *testing.T) {
 	release := make(chan struct{})
 	s := startWith(t, open(), func(s *skein.Server) {
-		s.OnCall("wait", func(context.Context, skein.Caller, []byte) ([]byte, error) {
+		s.OnCall("wait", func(context.Context, *skein.Conn, []byte) ([]byte, error) {
 			<-release
 			return []byte(`1`), nil
 		})

@@ -20,9 +20,10 @@ type Config struct {
 	Listen string `yaml:"listen" doc:"address to listen on, host:port"`
 	// TLS turns on https and wss when both files are named.
 	TLS TLS `yaml:"tls" doc:"certificate and key files (PEM); read again when they change"`
-	// Data is the directory of the embedded store, made when it is missing. It is used
-	// when a namespace keeps messages and Database is empty. Empty: ./data.
-	Data string `yaml:"data" doc:"directory of the embedded store (SQLite)"`
+	// Data is the directory of the embedded store, made when it is missing; "off": there
+	// is none, and nothing that has to be kept works. Empty: ./data when a namespace
+	// keeps messages, off otherwise. With Database it is not used.
+	Data string `yaml:"data" doc:"directory of the embedded store (SQLite); off: keep nothing"`
 	// Database is the URL of a PostgreSQL database that keeps the state instead.
 	Database string `yaml:"database" secret:"true" doc:"postgres://user:password@host/name: keep the state in PostgreSQL instead"`
 	// Durability is "full" (or empty) or "relaxed": then the embedded store does not
@@ -40,10 +41,16 @@ type Config struct {
 	Heartbeat Heartbeat `yaml:"heartbeat" doc:"how dead links are found"`
 	// Limits bound everything that a stranger controls.
 	Limits Limits `yaml:"limits" doc:"bounds on what a client can cause"`
+	// Rates say how fast clients and callers of the API may go.
+	Rates Rates `yaml:"rates" doc:"how fast clients and callers of the API may go, besides limits.frames_per_second"`
 	// WebSocket selects the connection driver and compression.
 	WebSocket WebSocket `yaml:"websocket" doc:"the WebSocket transport"`
 	// SocketIO is the door for Socket.IO clients.
 	SocketIO SocketIO `yaml:"socketio" doc:"the door for Socket.IO clients"`
+	// Hooks is the application's backend that is asked and told over HTTP.
+	Hooks Hooks `yaml:"hooks" doc:"the application's backend, which is asked and told over HTTP"`
+	// Online says how the server tells who is online.
+	Online Online `yaml:"online" doc:"how it is told that users come and go"`
 	// Namespaces maps the part of a channel's name before the colon to its rules.
 	// A channel whose namespace is not here does not exist.
 	Namespaces map[string]Namespace `yaml:"namespaces" doc:"the part of a channel's name before the colon, and its rules"`
@@ -119,6 +126,15 @@ type Limits struct {
 	Recent          Size     `yaml:"recent" doc:"memory for the newest messages of log channels"`                // zero: 64 MiB
 }
 
+// Rates say how fast clients and callers of the API may go. A rate is "20/s",
+// "600/m" or "20/s burst 40".
+type Rates struct {
+	User   string   `yaml:"user" doc:"frames of a user over all connections, such as 200/s; empty: no limit"`
+	Frames []string `yaml:"frames" doc:"frames of a type on a connection: a list of type and rate, such as \"pub 20/s burst 40\""`
+	Verbs  []string `yaml:"verbs" doc:"verbs run by one API key: a list of verb and rate, such as \"publish 100/s\""`
+	DryRun bool     `yaml:"dry_run" doc:"refuse nothing; count and log what would have been refused"`
+}
+
 // WebSocket selects the connection driver and compression.
 type WebSocket struct {
 	// Driver is "auto" (or empty), "epoll" (Linux, plain TCP) or "portable".
@@ -151,19 +167,48 @@ type SocketIONamespace struct {
 
 // Namespace is the rules of every channel whose name begins with it.
 type Namespace struct {
-	Kind       string `yaml:"kind" doc:"event (live only) | log (kept, in order)"`                                // empty: event
-	Subscribe  string `yaml:"subscribe" doc:"who may subscribe: anyone | user | member | token | server"`                  // empty: server
-	Publish    string `yaml:"publish" doc:"who may publish"`                                                      // empty: server
-	Presence   string `yaml:"presence" doc:"what presence shows: none | counts | members"`                        // empty: none
-	PresenceTo string `yaml:"presence_to" doc:"who may ask for presence; empty: whoever may subscribe"`           // empty: as Subscribe
-	History    string `yaml:"history" doc:"log: who may read what was said before; empty: whoever may subscribe"` // empty: as Subscribe
-	Keep       Keep   `yaml:"keep" doc:"log: how much is kept"`
+	Kind      string `yaml:"kind" doc:"event (live only) | log (kept, in order)"`                        // empty: event
+	Subscribe string `yaml:"subscribe" doc:"who may subscribe: anyone | user | member | token | server"` // empty: server
+	Publish   string `yaml:"publish" doc:"who may publish"`                                              // empty: server
+	Presence  string `yaml:"presence" doc:"what presence shows: none | counts | members"`                // empty: none
+	// PresenceMax and PresenceGrace are what join and leave cost in large channels.
+	PresenceMax   int      `yaml:"presence_max" doc:"above so many connections presence shows counts alone"` // zero: 1000
+	PresenceGrace Duration `yaml:"presence_grace" doc:"who is back within this time has not left; 0s: leave is told at once"`
+	PresenceTo    string   `yaml:"presence_to" doc:"who may ask for presence; empty: whoever may subscribe"`           // empty: as Subscribe
+	History       string   `yaml:"history" doc:"log: who may read what was said before; empty: whoever may subscribe"` // empty: as Subscribe
+	Keep          Keep     `yaml:"keep" doc:"log: how much is kept"`
 }
 
 // Keep says how many messages of a log channel are kept, and for how long.
 type Keep struct {
 	Count int      `yaml:"count" doc:"newest messages of a channel; 0: all"`     // zero: all
 	Age   Duration `yaml:"age" doc:"time after which a message goes; 0s: never"` // zero: for ever
+}
+
+// Hooks is the application's backend that is asked and told over HTTP, as
+// spec/hooks.md says.
+type Hooks struct {
+	URL           string   `yaml:"url" doc:"where events go (http or https); empty: nowhere"`
+	Secret        string   `yaml:"secret" secret:"true" doc:"what requests are signed with, at least 32 bytes"`
+	OldSecret     string   `yaml:"old_secret" secret:"true" doc:"the secret before, while the backend still uses it"`
+	Events        []string `yaml:"events" doc:"connect, subscribe, message, call (asked); close, online, offline, occupied, vacated (told)"`
+	Namespaces    []string `yaml:"namespaces" doc:"subscribe and message only in these; empty: in all"`
+	Headers       []string `yaml:"headers" doc:"headers of the client's request that connect carries, such as cookie"`
+	Timeout       Duration `yaml:"timeout" doc:"time for a question, with everything"`                                  // zero: 3 s
+	Retries       int      `yaml:"retries" doc:"further attempts at a question that may be repeated; -1: none"`         // zero: 1
+	Concurrency   int      `yaml:"concurrency" doc:"requests under way at once"`                                        // zero: 64
+	OnFailure     string   `yaml:"on_failure" doc:"when the backend does not answer: refuse | allow (go by the rules)"` // empty: refuse
+	Failures      int      `yaml:"failures" doc:"so many failures in a row and the backend is left alone for a while"`  // zero: 5
+	Pause         Duration `yaml:"pause" doc:"how long it is left alone before the next attempt"`                       // zero: 5 s
+	VerifyAnswers bool     `yaml:"verify_answers" doc:"answers must be signed, too"`
+}
+
+// Online says how the server tells who is online.
+type Online struct {
+	// Grace is how long a user, or a channel's last subscriber, may be gone before it
+	// is told; who is back by then was never gone.
+	Grace   Duration `yaml:"grace" doc:"who is back within this time was never gone"` // zero: 3 s
+	Channel string   `yaml:"channel" doc:"channel in which online and offline are published; empty: none"`
 }
 
 // Drain says how a server that is told to stop sends its clients away.

@@ -116,7 +116,7 @@ func TestWrongTokenIsRefused(t *testing.T) {
 		"another key":      sign(t, strings.Repeat("another secret ", 3), ann, "shop", "live"),
 		"another issuer":   sign(t, secret, ann, "thief", "live"),
 		"another audience": sign(t, secret, ann, "shop", "mail"),
-		"expired":          token(t, auth.Identity{User: "ann", Expires: time.Now().Add(-time.Minute)}),
+		"expired":          token(t, auth.Identity{User: "ann", Expires: auth.At(time.Now().Add(-time.Minute))}),
 		"no user":          token(t, auth.Identity{}),
 		"not a token":      "ann",
 		"unsigned":         "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhbm4iLCJpc3MiOiJzaG9wIiwiYXVkIjoibGl2ZSJ9.",
@@ -152,7 +152,7 @@ func changed(text string) string {
 func TestConnectionEndsWithItsToken(t *testing.T) {
 	each(t, strict, func(t *testing.T, s *testServer) {
 		expires := time.Now().Add(time.Second).Truncate(time.Second).Add(time.Second)
-		c := s.dial("token=" + token(t, auth.Identity{User: "ann", Expires: expires}))
+		c := s.dial("token=" + token(t, auth.Identity{User: "ann", Expires: auth.At(expires)}))
 		if w := c.expect("welcome"); w["expires"] != float64(expires.UnixMilli()) {
 			t.Errorf("welcome is %v, want expires %d", w, expires.UnixMilli())
 		}
@@ -169,13 +169,13 @@ func TestConnectionEndsWithItsToken(t *testing.T) {
 func TestRefreshExtendsAndNeverRebinds(t *testing.T) {
 	each(t, strict, func(t *testing.T, s *testServer) {
 		first := time.Now().Truncate(time.Second).Add(2 * time.Second)
-		c := s.dial("token=" + token(t, auth.Identity{User: "ann", Device: "phone", Expires: first}))
+		c := s.dial("token=" + token(t, auth.Identity{User: "ann", Device: "phone", Expires: auth.At(first)}))
 		c.expect("welcome")
 		c.fails(`{"type":"refresh","token":"`+token(t, auth.Identity{User: "eve"})+`"}`, "denied")
 		c.fails(`{"type":"refresh","token":"x"}`, "unauthorized")
 		c.fails(`{"type":"refresh"}`, "bad_request")
 		later := first.Add(time.Hour)
-		ok := c.do(`{"type":"refresh","token":"` + token(t, auth.Identity{User: "ann", Expires: later}) + `"}`)
+		ok := c.do(`{"type":"refresh","token":"` + token(t, auth.Identity{User: "ann", Expires: auth.At(later)}) + `"}`)
 		if ok["expires"] != float64(later.UnixMilli()) {
 			t.Errorf("ok of refresh is %v, want expires %d", ok, later.UnixMilli())
 		}

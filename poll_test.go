@@ -193,7 +193,7 @@ func TestAPollerSaysWhoItIsInManyWays(t *testing.T) {
 		}
 	}
 	eventually(t, "those who were refused are gone", func() bool { return s.Connections() == 3 })
-	e := s.poller(fmt.Sprintf(`{"token":%q}`, token(t, auth.Identity{User: "ann", Expires: time.Now().Add(1100 * time.Millisecond)})))
+	e := s.poller(fmt.Sprintf(`{"token":%q}`, token(t, auth.Identity{User: "ann", Expires: auth.At(time.Now().Add(1100 * time.Millisecond))})))
 	if bye := e.expect("bye"); bye["code"] != "token_expired" {
 		t.Errorf("got %v", bye)
 	}

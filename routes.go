@@ -53,9 +53,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprintln(w, "ready")
 }
 
-// newMetrics names everything that is counted.
-func (s *Server) newMetrics() *metrics.Set {
-	m := metrics.New()
+// nameMetrics names everything that is counted.
+func (s *Server) nameMetrics() {
+	m := s.metrics
 	l, h, ss, d, a := s.links.Metrics(), s.hub.Metrics(), s.sessions.Metrics(), s.door.Metrics(), s.api.Metrics()
 	count := func(read func(*hub.Hub) int) func() int64 {
 		return func() int64 { return int64(read(s.hub)) }
@@ -94,5 +94,5 @@ func (s *Server) newMetrics() *metrics.Set {
 	s.doors.count(m)
 	m.Gauge("idempotency_keys", "Idempotency keys that are remembered.", nil, func() int64 { return int64(s.memo.Len()) })
 	m.Counter("idempotency_keys_evicted_total", "Keys forgotten before their time because there were too many.", nil, s.memo.Evicted)
-	return m
+	s.gatewayMetrics()
 }

@@ -2,18 +2,24 @@ package skein
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/edge/httpapi"
 	"github.com/skein-realtime/skein/internal/edge/websocket"
+	"github.com/skein-realtime/skein/internal/feature/access"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/link"
+	"github.com/skein-realtime/skein/internal/ratelimit"
 	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/verb"
 )
 
 // This file turns the one Config into what each part of the server takes.
@@ -113,6 +119,7 @@ func spaces(cfg Config) []*hub.Space {
 		list = append(list, &hub.Space{
 			Name: name, Kind: ns.Kind, Presence: presences[ns.Presence],
 			Subscribe: who(ns.Subscribe), Publish: who(ns.Publish), PresenceTo: who(ns.PresenceTo),
+			PresenceMax: ns.PresenceMax, PresenceGrace: ns.PresenceGrace.Std(),
 			History: who(or(ns.History, ns.Subscribe)), Count: ns.Keep.Count, Age: ns.Keep.Age.Std(),
 		})
 	}
@@ -126,7 +133,7 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, nil, err
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.settled()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.cfg
@@ -177,7 +184,21 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	changed("trusted_proxies", old.TrustedProxies, cfg.TrustedProxies, true)
 	changed("websocket.compression", old.WebSocket.Compression, cfg.WebSocket.Compression, true)
 	changed("limits", old.Limits, cfg.Limits, true)
+	if changed("rates", old.Rates, cfg.Rates, true) {
+		if err := s.setRates(cfg.Rates); err != nil {
+			return nil, nil, err
+		}
+	}
 	changed("drain", old.Drain, cfg.Drain, true)
+	if changed("hooks", old.Hooks, cfg.Hooks, true) {
+		if err := s.setBackend(cfg); err != nil {
+			return nil, nil, err
+		}
+		defer s.setHooks()
+	}
+	changed("online.grace", old.Online.Grace, cfg.Online.Grace, false)
+	changed("online.channel", old.Online.Channel, cfg.Online.Channel, true)
+	cfg.Online.Grace = old.Online.Grace
 	rules := changed("namespaces", old.Namespaces, cfg.Namespaces, true)
 	s.cfg = cfg
 	s.sessions.Configure(sessionSettings(cfg))
@@ -215,6 +236,48 @@ func (s *Server) keepKinds(next, old map[string]Namespace, kept func(name string
 		}
 		kept(name)
 	}
+}
+
+// setRates puts in force how fast one may go.
+func (s *Server) setRates(r Rates) error {
+	l, errs := accessLimits(r)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return s.access.SetLimits(l)
+}
+
+// accessLimits reads rates; its errors are [*ConfigError]s.
+func accessLimits(r Rates) (l access.Limits, errs []error) {
+	l.DryRun = r.DryRun
+	read := func(path, text string) (rate ratelimit.Rate) {
+		rate, err := ratelimit.ParseRate(text)
+		if err != nil {
+			errs = append(errs, &ConfigError{path, err.Error()})
+		}
+		return rate
+	}
+	list := func(path string, entries []string) map[string]ratelimit.Rate {
+		m := map[string]ratelimit.Rate{}
+		for i, entry := range entries {
+			at := path + "[" + strconv.Itoa(i) + "]"
+			name, text, ok := strings.Cut(entry, " ")
+			if _, twice := m[name]; !ok || twice {
+				errs = append(errs, &ConfigError{at, fmt.Sprintf("%q is not a name and a rate, such as \"%s\", each name once", entry, map[bool]string{true: "pub 20/s", false: "publish 20/s"}[path == "rates.frames"])})
+				continue
+			}
+			m[name] = read(at, text)
+		}
+		return m
+	}
+	l.User = read("rates.user", r.User)
+	l.Frames, l.Verbs = list("rates.frames", r.Frames), list("rates.verbs", r.Verbs)
+	return l, errs
+}
+
+// exempt tells the program's own calls, which no rate is for.
+func exempt(caller string) bool {
+	return caller == "library" || strings.HasPrefix(caller, verb.SchedulePrefix)
 }
 
 func isOutOfDescriptors(err error) bool {

@@ -25,16 +25,20 @@ import (
 	"github.com/skein-realtime/skein/internal/edge/httpapi"
 	"github.com/skein-realtime/skein/internal/edge/socketio"
 	"github.com/skein-realtime/skein/internal/edge/stream"
+	"github.com/skein-realtime/skein/internal/edge/webhook"
 	"github.com/skein-realtime/skein/internal/edge/websocket"
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/feature/access"
 	"github.com/skein-realtime/skein/internal/feature/channel"
 	"github.com/skein-realtime/skein/internal/feature/connection"
+	"github.com/skein-realtime/skein/internal/feature/group"
 	"github.com/skein-realtime/skein/internal/feature/history"
 	"github.com/skein-realtime/skein/internal/feature/node"
+	"github.com/skein-realtime/skein/internal/feature/online"
 	"github.com/skein-realtime/skein/internal/feature/presence"
+	"github.com/skein-realtime/skein/internal/feature/schedule"
 	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
-	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/link"
 	"github.com/skein-realtime/skein/internal/metrics"
 	"github.com/skein-realtime/skein/internal/session"
@@ -51,23 +55,30 @@ type Error = fault.Error
 
 // Server is one Skein server. Make it with [New].
 type Server struct {
-	log      *slog.Logger
-	links    *link.Server
-	hub      *hub.Hub
-	feeds    *feed.Feeds
-	state    *state
-	sessions *session.Server
-	verbs    *verb.Registry
-	memo     *verb.Memo
-	door     *websocket.Door
-	socketio *socketio.Door
-	doors    *doors
-	channels *channel.Feature
-	ticker   func() // ends the demo's
-	api      *httpapi.API
-	metrics  *metrics.Set
-	verifier *verifierBox
-	handler  http.Handler
+	log         *slog.Logger
+	links       *link.Server
+	hub         *hub.Hub
+	feeds       *feed.Feeds
+	state       *state
+	sessions    *session.Server
+	verbs       *verb.Registry
+	memo        *verb.Memo
+	door        *websocket.Door
+	socketio    *socketio.Door
+	doors       *doors
+	channels    *channel.Feature
+	groups      *group.Feature
+	schedules   *schedule.Feature
+	access      *access.Feature
+	online      *online.Online
+	backend     atomic.Pointer[backend]
+	hookMetrics *webhook.Metrics
+	functions   functions
+	ticker      func() // ends the demo's
+	api         *httpapi.API
+	metrics     *metrics.Set
+	verifier    *verifierBox
+	handler     http.Handler
 
 	subscriptions atomic.Int64
 	message       atomic.Int64
@@ -75,6 +86,11 @@ type Server struct {
 	closed        sync.Once
 	certificates  *certificates
 	listening     atomic.Pointer[net.TCPAddr]
+
+	life     context.Context // of functions of the application; ended by Close
+	end      context.CancelFunc
+	running  sync.WaitGroup // functions of the application that were not called by a client
+	starting sync.Mutex     // held while one begins, and while the server ends
 
 	mu  sync.Mutex // guards cfg
 	cfg Config
@@ -95,8 +111,9 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
-	s := &Server{log: cfg.Logger, cfg: cfg, verifier: &verifierBox{}}
+	cfg = cfg.settled()
+	s := &Server{log: cfg.Logger, cfg: cfg, verifier: &verifierBox{}, metrics: metrics.New()}
+	s.life, s.end = context.WithCancel(context.Background())
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -118,7 +135,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.feeds = feed.New(feed.Config{Memory: int64(cfg.Limits.Recent), Logger: s.log})
-	s.hub = hub.New(hub.Config{Encodings: encodings(), Behind: s.feeds.Behind, Joined: s.feeds.Joined})
+	s.online = online.New(online.Config{Grace: cfg.Online.Grace.Std(), User: s.userChanged, Channel: s.channelChanged})
+	s.hub = hub.New(hub.Config{
+		Encodings: encodings(), Behind: s.feeds.Behind, Joined: s.feeds.Joined,
+		UserChanged: s.online.UserChanged, ChannelChanged: s.online.ChannelChanged,
+	})
 	s.sessions = session.NewServer(session.Config{
 		Hub: s.hub, Clock: s.links, Verifier: s.verifier, Logger: s.log, Settings: sessionSettings(cfg),
 	})
@@ -140,9 +161,22 @@ func New(cfg Config) (*Server, error) {
 	}, s.sessions, s.verbs)
 	history.New(s.hub, s.feeds, func() int { return int(cfg.Limits.Queue) / 4 }, s.sessions, s.verbs)
 	presence.New(s.hub, s.sessions, s.verbs)
-	connection.New(s.hub, s.feeds.Lag, s.verbs)
+	s.access = access.New(access.Config{Sessions: s.sessions, Verbs: s.verbs, Exempt: exempt, Logger: s.log})
+	connection.New(s.hub, s.feeds.Lag, s.access.LastSeen, s.verbs)
+	s.groups = group.New(s.hub, s.channels.Join, s.verbs)
+	s.schedules = schedule.New(schedule.Config{Verbs: s.verbs, Occupied: func(name string) bool { return s.hub.Channel(name) != nil }, Allow: verb.Allow,
+		Late: s.metrics.Histogram("schedule_late_seconds", "How long after its planned time a run began.", nil, metrics.Times()), Logger: s.log,
+	})
 	node.New(node.Config{Version: Version, Hub: s.hub, Link: s.links, Sessions: s.sessions, Draining: s.draining.Load}, s.verbs)
-	s.metrics = s.newMetrics()
+	if cfg.Hooks.URL != "" {
+		s.hookMetrics = webhook.NewMetrics(s.metrics)
+	}
+	if err := errors.Join(s.setBackend(cfg), s.setRates(cfg.Rates)); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	s.setHooks()
+	s.nameMetrics()
 	s.handler = s.routes(cfg)
 	if err := s.openState(cfg); err != nil {
 		_ = s.Close()
@@ -272,10 +306,18 @@ func (s *Server) Close() error {
 		if s.ticker != nil {
 			s.ticker()
 		}
+		s.schedules.Close()
+		s.online.Close() // who is sent away now has not left
 		s.socketio.Close()
 		s.doors.streams.Close()
 		s.links.Close()
 		s.sessions.Close()
+		s.starting.Lock()
+		s.end()
+		s.starting.Unlock()
+		s.running.Wait()
+		s.closeBackend(s.backend.Swap(nil))
+		s.access.Close()
 		s.closeState()
 		s.hub.Close()
 		s.verifier.v.Load().Close()
@@ -305,32 +347,13 @@ func (s *Server) Call(ctx context.Context, name string, params, result any) erro
 }
 
 // CallConnection calls a method of one client and waits for its reply until ctx
-// ends: raw JSON in and out.
-func (s *Server) CallConnection(ctx context.Context, connectionID, method string, data []byte) ([]byte, error) {
-	c, ok := id.ParseConnection(connectionID)
-	if !ok {
-		return nil, fault.Field("connection", "is not the id of a connection")
+// ends: raw JSON in and out. See also [Conn.Call].
+func (s *Server) CallConnection(ctx context.Context, connection, method string, data []byte) ([]byte, error) {
+	c, err := s.conn(connection)
+	if err != nil {
+		return nil, err
 	}
-	conn := s.hub.Conn(c)
-	if conn == nil {
-		return nil, fault.New(fault.NotFound, "connection: there is no such connection")
-	}
-	return session.Of(conn).Call(ctx, method, data)
-}
-
-// Caller is the connection that calls a method.
-type Caller struct {
-	Connection, User, Device string
-}
-
-// OnCall answers the calls of a method by clients: raw JSON in and out, errors
-// go to the client. Register methods before the server serves. fn may be called
-// many times at once.
-func (s *Server) OnCall(method string, fn func(ctx context.Context, from Caller, data []byte) ([]byte, error)) {
-	s.sessions.HandleCall(method, func(ctx context.Context, c *session.Session, data []byte) ([]byte, error) {
-		from := c.Sender()
-		return fn(ctx, Caller{from.Connection, from.User, from.Device}, data)
-	})
+	return session.Of(c).Call(ctx, method, data)
 }
 
 func (s *Server) config() Config {

@@ -455,7 +455,7 @@ func TestAStreamThatTheServerEndsSaysWhy(t *testing.T) {
 	if status := e.post(`{"type":"ping"}`); status != 404 {
 		t.Errorf("a post to a stream that has ended: %d", status)
 	}
-	e = s.source("token=" + token(t, auth.Identity{User: "ann", Expires: time.Now().Add(1100 * time.Millisecond)}))
+	e = s.source("token=" + token(t, auth.Identity{User: "ann", Expires: auth.At(time.Now().Add(1100 * time.Millisecond))}))
 	if bye := e.expect("bye"); bye["code"] != "token_expired" || bye["reconnect"] != true {
 		t.Errorf("got %v", bye)
 	}

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	_ "time/tzdata" // zones of schedules, on machines that have none
+
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/metrics"
 	"github.com/skein-realtime/skein/store"
@@ -26,9 +28,15 @@ const statsEvery = time.Minute
 // openTimeout bounds the start when a database does not answer.
 const openTimeout = 30 * time.Second
 
-// KeepsState tells whether some namespace keeps what is said, so that the server
-// needs a store.
+// noData is what Data is when nothing is kept.
+const noData = "off"
+
+// KeepsState tells whether the server has a store: when it is told where, or a
+// namespace keeps what is said.
 func (c Config) KeepsState() bool {
+	if c.Database != "" || c.Data != "" {
+		return c.Database != "" || c.Data != noData
+	}
 	for _, ns := range c.Namespaces {
 		if ns.Kind == hub.KindLog {
 			return true
@@ -37,7 +45,7 @@ func (c Config) KeepsState() bool {
 	return false
 }
 
-// openState opens the store, when some namespace keeps what is said.
+// openState opens the store, when there is to be one.
 func (s *Server) openState(cfg Config) error {
 	if !cfg.KeepsState() {
 		return nil
@@ -60,6 +68,13 @@ func (s *Server) openState(cfg Config) error {
 	s.feeds.Start(s.hub, kept)
 	s.stateMetrics()
 	go s.state.measure(measuring)
+	if err := s.groups.Start(ctx, kept, kept.Shared()); err != nil {
+		return err
+	}
+	if err := s.access.Start(ctx, kept, kept.Shared()); err != nil {
+		return err
+	}
+	s.schedules.Start(kept, kept.Shared())
 	return nil
 }
 
@@ -118,6 +133,7 @@ func (s *Server) stateMetrics() {
 	m.Gauge("store_bytes", "Bytes that the store takes on disk.", nil, stat(func(st *store.Stats) int64 { return st.Bytes }))
 	m.Gauge("store_channels", "Log channels that have messages, or had some.", nil, stat(func(st *store.Stats) int64 { return st.Channels }))
 	m.Gauge("store_messages", "Messages that are kept.", nil, stat(func(st *store.Stats) int64 { return st.Messages }))
+	s.keptMetrics(stat)
 }
 
 // observer turns what the store tells into metrics.
@@ -128,7 +144,7 @@ type observer struct {
 	failed             map[string]*atomic.Int64
 }
 
-var queries = []string{"heads", "read", "recalls", "trim", "stats", "check"}
+var queries = []string{"heads", "read", "recalls", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen"}
 
 func newObserver(m *metrics.Set) *observer {
 	o := &observer{

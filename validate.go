@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/skein-realtime/skein/internal/edge/webhook"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/protocol"
 )
@@ -59,6 +60,14 @@ func (c Config) withDefaults() Config {
 	l.Recent = or(l.Recent, 64<<20)
 	c.WebSocket.Driver = or(c.WebSocket.Driver, "auto")
 	c.SocketIO = c.SocketIO.WithDefaults(c.Namespaces)
+	h := &c.Hooks
+	h.Timeout = or(h.Timeout, Duration(3*time.Second))
+	h.Retries = or(h.Retries, 1)
+	h.Concurrency = or(h.Concurrency, 64)
+	h.OnFailure = or(h.OnFailure, "refuse")
+	h.Failures = or(h.Failures, 5)
+	h.Pause = or(h.Pause, Duration(5*time.Second))
+	c.Online.Grace = or(c.Online.Grace, Duration(3*time.Second))
 	c.Drain.Timeout = or(c.Drain.Timeout, Duration(25*time.Second))
 	c.Drain.Spread = or(c.Drain.Spread, Duration(10*time.Second))
 	c.Log.Level = or(c.Log.Level, "info")
@@ -73,6 +82,14 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// settled is withDefaults for a server: it decides whether there is a store.
+func (c Config) settled() Config {
+	if !c.KeepsState() {
+		c.Data = noData
+	}
+	return c.withDefaults()
+}
+
 // WithDefaults fills in what is left out: an event channel for the server
 // alone, without presence.
 func (n Namespace) WithDefaults() Namespace {
@@ -80,6 +97,7 @@ func (n Namespace) WithDefaults() Namespace {
 	n.Subscribe = or(n.Subscribe, "server")
 	n.Publish = or(n.Publish, "server")
 	n.Presence = or(n.Presence, "none")
+	n.PresenceMax = or(n.PresenceMax, 1000)
 	n.PresenceTo = or(n.PresenceTo, n.Subscribe)
 	if n.Kind == hub.KindLog {
 		n.History = or(n.History, n.Subscribe)
@@ -91,7 +109,7 @@ func (n Namespace) WithDefaults() Namespace {
 // ?user= binds without a token, the API key "dev" works from loopback, anyone
 // may stay anonymous, any origin may connect, the demos are on, and, when no
 // namespace is configured, "event:*" (event) and "room:*" (log) are open to
-// anyone, and "tick:*" shows what the demos say. A server in this mode refuses to listen on an address that is not loopback.
+// anyone, "team:*" and "dm:*" (log) to their members, and "tick:*" shows what the demos say. A server in this mode refuses to listen on an address that is not loopback.
 func (c Config) WithDev() Config {
 	c.Dev = true
 	c.Auth.Anonymous = true
@@ -102,6 +120,8 @@ func (c Config) WithDev() Config {
 			"event": {Kind: "event", Subscribe: "anyone", Publish: "anyone", Presence: "members"},
 			"room":  {Kind: "log", Subscribe: "anyone", Publish: "anyone", Presence: "members", Keep: Keep{Count: 10_000}},
 			"tick":  {Kind: "event", Subscribe: "anyone", Publish: "server"},
+			"team":  {Kind: "log", Subscribe: "member", Publish: "member", Presence: "members", Keep: Keep{Count: 10_000}},
+			"dm":    {Kind: "log", Subscribe: "member", Publish: "member", Presence: "members", Keep: Keep{Count: 10_000}},
 		}
 	}
 	return c
@@ -122,6 +142,9 @@ func (c Config) Validate() error {
 	v.auth(c.Auth)
 	v.keys(c.API.Keys)
 	v.state(c)
+	v.hooks(c)
+	_, wrong := accessLimits(c.Rates)
+	v.errs = append(v.errs, wrong...)
 	v.limits(c)
 	v.namespaces(c.Namespaces)
 	v.socketIO(c.SocketIO, c.Namespaces)
@@ -277,9 +300,64 @@ func (v *validation) limits(c Config) {
 	v.duration("drain.spread", c.Drain.Spread, time.Millisecond, time.Hour)
 }
 
+func (v *validation) hooks(c Config) {
+	h := c.Hooks
+	v.oneOf("hooks.on_failure", h.OnFailure, "refuse", "allow")
+	v.duration("hooks.timeout", h.Timeout, 10*time.Millisecond, 5*time.Minute)
+	v.between("hooks.retries", int64(h.Retries), -1, 10)
+	v.between("hooks.concurrency", int64(h.Concurrency), 1, 10_000)
+	v.between("hooks.failures", int64(h.Failures), 1, 1000)
+	v.duration("hooks.pause", h.Pause, 10*time.Millisecond, time.Hour)
+	v.duration("online.grace", c.Online.Grace, time.Millisecond, time.Hour)
+	if c.Online.Channel != "" {
+		namespace, err := protocol.Namespace("online.channel", c.Online.Channel)
+		if _, known := c.Namespaces[namespace]; err != nil {
+			v.wrong("online.channel", "%q is not the name of a channel", c.Online.Channel)
+		} else if !known {
+			v.wrong("online.channel", "namespace %q is not configured", namespace)
+		}
+	}
+	if h.URL == "" {
+		if len(h.Events) > 0 {
+			v.wrong("hooks.url", "is missing; events have to go somewhere")
+		}
+		return
+	}
+	for i, name := range h.Namespaces {
+		if _, known := c.Namespaces[name]; !known {
+			v.wrong(fmt.Sprintf("hooks.namespaces[%d]", i), "%q is not configured under namespaces", name)
+		}
+	}
+	wc := webhookConfig(h)
+	var list interface{ Unwrap() []error }
+	switch err := wc.Validate(); {
+	case err == nil:
+	case errors.As(err, &list):
+		for _, e := range list.Unwrap() {
+			v.hook(e)
+		}
+	default:
+		v.hook(err)
+	}
+}
+
+func (v *validation) hook(err error) {
+	var e *webhook.ConfigError
+	if errors.As(err, &e) {
+		v.wrong(e.Field, "%s", e.Message)
+		return
+	}
+	v.wrong("hooks", "%v", err)
+}
+
 func (v *validation) state(c Config) {
 	v.oneOf("durability", c.Durability, "full", "relaxed")
 	if c.Database == "" {
+		for name, ns := range c.Namespaces {
+			if c.Data == noData && ns.Kind == hub.KindLog {
+				v.wrong("data", "is off, but namespace %q keeps its messages", name)
+			}
+		}
 		return
 	}
 	u, err := url.Parse(c.Database)
@@ -290,7 +368,7 @@ func (v *validation) state(c Config) {
 }
 
 // who are the words of a rule.
-var who = []string{"anyone", "user", "token", "server"}
+var who = []string{"anyone", "user", "member", "token", "server"}
 
 func (v *validation) namespaces(spaces map[string]Namespace) {
 	for name, ns := range spaces {
@@ -302,6 +380,10 @@ func (v *validation) namespaces(spaces map[string]Namespace) {
 		v.oneOf(at+".subscribe", ns.Subscribe, who...)
 		v.oneOf(at+".publish", ns.Publish, who...)
 		v.oneOf(at+".presence", ns.Presence, "none", "counts", "members")
+		v.between(at+".presence_max", int64(ns.PresenceMax), 1, 100_000)
+		if ns.PresenceGrace != 0 {
+			v.duration(at+".presence_grace", ns.PresenceGrace, time.Millisecond, time.Hour)
+		}
 		if ns.PresenceTo != ns.Subscribe { // left out it is the same, and so would be its mistake
 			v.oneOf(at+".presence_to", ns.PresenceTo, who...)
 		}

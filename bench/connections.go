@@ -18,7 +18,7 @@ func (b *bench) tokens(n int) (func(i int) string, error) {
 	now := time.Now()
 	for i := range list {
 		var err error
-		id := auth.Identity{User: "user-" + strconv.Itoa(i), Expires: now.Add(time.Hour)}
+		id := auth.Identity{User: "user-" + strconv.Itoa(i), Expires: auth.At(now.Add(time.Hour))}
 		if list[i], err = auth.Sign([]byte(b.secret), id, "", "", now); err != nil {
 			return nil, err
 		}

@@ -83,6 +83,9 @@ func TestVectors(t *testing.T) {
 		t.Fatalf("no vectors found: %v", err)
 	}
 	for _, name := range names {
+		if filepath.Base(name) == "hooks.json" {
+			continue // signatures, which the webhooks' own tests check
+		}
 		src, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -519,6 +522,9 @@ func TestVectorFilesCoverTheProtocol(t *testing.T) {
 	}
 	var all []byte
 	for _, name := range names {
+		if filepath.Base(name) == "hooks.json" {
+			continue // signatures, which the webhooks' own tests check
+		}
 		src, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -5,8 +5,8 @@ import "context"
 // AddMembers makes users members of a channel. Who is one already stays as he is.
 // The result is [MembersChanged].
 type AddMembers struct {
-	Channel string   // namespace:rest
-	Users   []string // at most 10,000; doubles count once
+	Channel string   // namespace:rest, at most 1,024 bytes
+	Users   []string // at most 10,000 of 1 to 1,024 bytes; doubles count once
 	Time    int64    // Unix milliseconds, for those that are new
 }
 

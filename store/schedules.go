@@ -43,7 +43,9 @@ type ScheduleDeleted struct{}
 
 // ClaimSchedule gives a due schedule to one owner, so that others leave it alone
 // until Until: if it is there, its Next is not 0 and at most Now, and nobody has
-// it or its Until has come (Until <= Now). The result is [ScheduleClaimed].
+// it or its Until has come (Until <= Now). The result is [ScheduleClaimed]. Where
+// several processes share a store, changes of schedules take turns: who wants many
+// claims them in one group.
 type ClaimSchedule struct {
 	Name  string
 	Owner string
@@ -59,8 +61,9 @@ type ScheduleClaimed struct {
 }
 
 // FinishSchedule ends a claim and notes when the schedule is due next and how it
-// went, if its version is still that of the claim; otherwise nothing changes. The
-// result is [ScheduleFinished].
+// went, if it is claimed and its version is still that of the claim; otherwise
+// nothing changes. That Until has come does not matter as long as nobody else has
+// claimed it. The result is [ScheduleFinished].
 type FinishSchedule struct {
 	Name    string
 	Version uint64 // as the claim gave it

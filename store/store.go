@@ -1,5 +1,7 @@
 // Package store is the contract of what Skein keeps: messages of log channels,
-// in order, with the keys that make a repeated publish one message.
+// in order, with the keys that make a repeated publish one message; the members
+// of channels; schedules, which one process at a time carries out; and who is not
+// let in.
 //
 // Everything durable goes through [Store]: commands change things, in groups that
 // take effect together or not at all; reads see whole groups only. The package
@@ -19,9 +21,10 @@ import (
 // Errors that every implementation gives, wrapped or bare. Any other error is a
 // fault of the implementation.
 var (
-	// ErrConflict says that an idempotency key was used for other content.
-	ErrConflict = errors.New("store: the key was used for other content")
-	// ErrNotFound says that there is no such message, or no longer.
+	// ErrConflict says that an idempotency key was used for other content, or that a
+	// schedule does not have the version that was asked for.
+	ErrConflict = errors.New("store: what is there is in conflict with it")
+	// ErrNotFound says that there is no such message or schedule, or no longer.
 	ErrNotFound = errors.New("store: not found")
 	// ErrUnavailable says that nothing can be stored or read now: the disk is full,
 	// the database is away, too much waits. The group did not take effect, unless
@@ -32,8 +35,13 @@ var (
 	ErrClosed = errors.New("store: closed")
 )
 
-// Store keeps messages. Its methods may be called at the same time.
+// Store keeps messages, members, schedules and denials. Its methods may be called
+// at the same time.
 type Store interface {
+	MemberReader
+	ScheduleReader
+	DenialReader
+
 	// Do carries out a group of commands, in order, together or not at all, and
 	// gives a result for each. When it returns without an error, the group
 	// survives the end of the process at any moment (and, with full durability,
@@ -44,6 +52,9 @@ type Store interface {
 	//
 	// Groups of one channel take effect, and are told to [Options.Committed], in
 	// the order in which Do was called for them by one goroutine.
+	//
+	// A group is about messages ([Append], [Recall]) or about everything else; both
+	// in one are refused. Each command sees what those before it have done.
 	Do(ctx context.Context, group ...Command) ([]Result, error)
 
 	// Heads tells where channels end. The list has an element for each name, in
@@ -60,7 +71,8 @@ type Store interface {
 	Recalls(ctx context.Context, channel string, since uint64, limit int) ([]Message, error)
 
 	// Trim does one small step of retention: it raises floors, deletes at most
-	// budget messages that nobody can read any more, and as many expired keys.
+	// budget messages that nobody can read any more, and as many keys and denials
+	// that have expired.
 	Trim(ctx context.Context, rules []Keep, now time.Time, budget int) (Trimmed, error)
 
 	// Stats measures the store. It may take some time; call it every minute, not
@@ -105,14 +117,17 @@ type Observer interface {
 	// Commit: a transaction of so many groups with so many commands took so long,
 	// of which sync is the time until it was on disk. err is nil when it succeeded.
 	Commit(groups, commands int, took, sync time.Duration, err error)
-	// Query: a read took so long. what is heads, read, recalls, trim, stats or check.
+	// Query: a read took so long. what is heads, read, recalls, members, memberships,
+	// schedules, due, denials, seen, trim, stats or check.
 	Query(what string, took time.Duration, err error)
 }
 
-// Command is [Append] or [Recall].
+// Command is [Append] or [Recall], about messages; [AddMembers] or
+// [RemoveMembers]; [PutSchedule], [DeleteSchedule], [ClaimSchedule] or
+// [FinishSchedule]; [PutDenial] or [SawUsers].
 type Command interface{ command() }
 
-// Result is [Appended] or [Recalled], as the command was.
+// Result is what the command says: [Appended] for an [Append], and so on.
 type Result interface{ result() }
 
 // Append adds a message to a channel.
@@ -218,7 +233,7 @@ type Keep struct {
 // Trimmed is what a step of retention did.
 type Trimmed struct {
 	Messages int
-	Keys     int
+	Keys     int  // and denials
 	More     bool // there is more to do now
 }
 
@@ -227,4 +242,7 @@ type Stats struct {
 	Bytes    int64 // on disk, everything included
 	Channels int64 // that have a head
 	Messages int64 // that are kept; may be an estimate
+	// Members counts memberships: a user who is a member of two channels twice.
+	Members   int64
+	Schedules int64
 }

@@ -30,6 +30,8 @@ var ladder = []rung{
 	{"2 contracts", []string{"store", "bus", "internal/auth"}},
 	// The suites drive every implementation, so they know none.
 	{"2 suites", []string{"store/storetest", "bus/bustest"}},
+	// What the stores share: the SQL of their tables.
+	{"2 tables", []string{"store/internal/tables"}},
 	{"2 implementations", []string{"store/*", "bus/*", "client"}},
 	// The live core is a chain: bytes, a link that carries them, who listens,
 	// what a connection may say, what the application may say.

@@ -48,7 +48,7 @@ func readHeader(raw []byte) (h header, err error) {
 // refuses the token (RFC 7519 section 4), and a time that is no number never
 // means that there is no limit.
 type claims struct {
-	user, device, issuer         string
+	user, device, issuer, id     string
 	audience                     []string
 	expires, notBefore, issuedAt time.Time // zero: absent
 	caps                         Caps
@@ -78,10 +78,11 @@ func reason(err error) string {
 
 func claimsOf(o *protocol.Object) (c claims, err error) {
 	for _, text := range []struct {
-		name string
-		to   *string
-	}{{"sub", &c.user}, {"device", &c.device}, {"iss", &c.issuer}} {
-		if *text.to, err = o.String(text.name, maxTokenBytes); err != nil {
+		name  string
+		to    *string
+		limit int
+	}{{"sub", &c.user, maxTokenBytes}, {"device", &c.device, maxTokenBytes}, {"iss", &c.issuer, maxTokenBytes}, {"jti", &c.id, MaxTokenID}} {
+		if *text.to, err = o.String(text.name, text.limit); err != nil {
 			return c, err
 		}
 	}
@@ -156,6 +157,15 @@ func readAudience(raw []byte) (list []string, err error) {
 	return list, err
 }
 
+// identity is who the token is for. One that does not say when it was made counts
+// as made long ago: it is among those of before any time.
+func (c *claims) identity() Identity {
+	return Identity{
+		User: c.user, Device: c.device, Token: c.id, Caps: c.caps,
+		Issued: max(LongAgo, At(c.issuedAt)), Expires: At(c.expires),
+	}
+}
+
 // check holds the claims against the clock and the configuration. Leeway is for
 // clocks that differ: it lets a token in early, it never keeps one longer.
 func (c *claims) check(cfg *Config, now time.Time) error {
@@ -179,8 +189,8 @@ func (c *claims) check(cfg *Config, now time.Time) error {
 	return nil
 }
 
-// Sign makes an HS256 token, for tools and tests. The identity's Expires is cut
-// to whole seconds. issuer and audience may be empty; the secret may not.
+// Sign makes an HS256 token, for tools and tests. It is issued now, whatever the
+// identity's Issued, and its Expires is cut to whole seconds. issuer and audience may be empty; the secret may not.
 func Sign(secret []byte, id Identity, issuer, audience string, now time.Time) (string, error) {
 	if len(secret) == 0 {
 		return "", errNoSecret
@@ -191,12 +201,12 @@ func Sign(secret []byte, id Identity, issuer, audience string, now time.Time) (s
 		Caps   map[string][]string `json:"caps,omitempty"`
 	}
 	c.Subject, c.Device, c.Caps, c.Issuer = id.User, id.Device, id.Caps.Map(), issuer
-	c.IssuedAt = jwt.NewNumericDate(now)
+	c.ID, c.IssuedAt = id.Token, jwt.NewNumericDate(now)
 	if audience != "" {
 		c.Audience = jwt.ClaimStrings{audience}
 	}
 	if !id.Expires.IsZero() {
-		c.ExpiresAt = jwt.NewNumericDate(id.Expires)
+		c.ExpiresAt = jwt.NewNumericDate(id.Expires.Time())
 	}
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(secret)
 }

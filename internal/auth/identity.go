@@ -12,12 +12,44 @@ import (
 	"time"
 )
 
-// Identity is who a connection is. The zero value is an anonymous one.
+// Identity is who a connection is. The zero value is an anonymous one. Every
+// connection keeps one, so it is small.
 type Identity struct {
 	User    string
 	Device  string
-	Expires time.Time // zero: never
-	Caps    Caps      // what the token allows beyond the namespace's rules
+	Token   string // the token's id (jti), at most [MaxTokenID] bytes; "": it has none
+	Issued  Time   // when the token was made ([LongAgo] when it does not say); zero: there is no token
+	Expires Time   // zero: never
+	Caps    Caps   // what the token allows beyond the namespace's rules
+}
+
+// MaxTokenID is how many bytes the id of a token may have.
+const MaxTokenID = 128
+
+// Time is a moment in Unix milliseconds. Zero is not 1970 but no moment at all, as
+// with time.Time, which is three times as large.
+type Time int64
+
+// LongAgo is before everything that happens, and not zero.
+const LongAgo Time = 1
+
+// At gives the moment of t; zero for the zero time.
+func At(t time.Time) Time {
+	if t.IsZero() {
+		return 0
+	}
+	return max(LongAgo, Time(t.UnixMilli()))
+}
+
+// IsZero tells that it is no moment.
+func (t Time) IsZero() bool { return t == 0 }
+
+// Time gives the moment as a time.Time, the zero time for zero.
+func (t Time) Time() time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(t))
 }
 
 // Who is a rule of a namespace: who may do something without a capability.

@@ -195,7 +195,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Identity, error) {
 	if err := c.check(&v.cfg, time.Now()); err != nil {
 		return Identity{}, err
 	}
-	return Identity{User: c.user, Device: c.device, Expires: c.expires, Caps: c.caps}, nil
+	return c.identity(), nil
 }
 
 // parts of a token in the compact form (RFC 7515 section 7.1).

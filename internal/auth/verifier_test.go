@@ -47,7 +47,7 @@ func TestEveryAlgorithmIsAccepted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.User != "ann" || got.Device != "phone" || !got.Expires.Equal(expires) {
+			if got.User != "ann" || got.Device != "phone" || got.Expires != auth.At(expires) {
 				t.Errorf("got %+v", got)
 			}
 			if diff := cmp.Diff(map[string][]string{"room:*": {"sub", "pub"}}, got.Caps.Map()); diff != "" {
@@ -148,6 +148,8 @@ func TestRefusals(t *testing.T) {
 		{"device too long", hand(t, h, `{"sub":"u","device":"`+strings.Repeat("d", 129)+`"}`), "the token's device: has 129 bytes; at most 128 are allowed"},
 		{"device of the wrong type", hand(t, h, `{"sub":"u","device":{}}`), "the token's device: must be a string, not an object"},
 		{"sub that is not UTF-8", hand(t, h, "{\"sub\":\"\xff\"}"), "the token's sub: is not valid UTF-8"},
+		{"an id that is too long", hand(t, h, `{"sub":"u","jti":"`+strings.Repeat("i", 129)+`"}`), "the token's jti: "},
+		{"an id that is a number", hand(t, h, `{"sub":"u","jti":7}`), "the token's jti: must be a string, not a number"},
 		{"SUB for sub", hand(t, h, `{"SUB":"root"}`), "the token's sub: is missing"},
 		{"sub twice", hand(t, h, `{"sub":"u","sub":"root"}`), `member "sub" stands twice`},
 		{"sub twice, once in disguise", hand(t, h, `{"sub":"u","\u0073ub":"root"}`), `member "sub" stands twice`},
@@ -376,7 +378,7 @@ func TestClaimsOfOthersAreNoConcern(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(auth.Identity{User: "u"}, id); diff != "" {
+	if diff := cmp.Diff(auth.Identity{User: "u", Issued: auth.LongAgo}, id); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -384,8 +386,42 @@ func TestClaimsOfOthersAreNoConcern(t *testing.T) {
 func TestAFractionOfASecondIsKept(t *testing.T) {
 	v := newVerifier(t, auth.Config{HMACSecret: secret})
 	id, err := verify(v, hand(t, `{"alg":"HS256"}`, `{"sub":"u","exp":4102444800.5}`))
-	if want := time.UnixMilli(4102444800500); err != nil || !id.Expires.Equal(want) {
+	if want := time.UnixMilli(4102444800500); err != nil || id.Expires != auth.At(want) {
 		t.Errorf("got %v, %v, want %v", id.Expires, err, want)
+	}
+}
+
+func TestTheIdentityKeepsWhatTokensAreRevokedBy(t *testing.T) {
+	v := newVerifier(t, auth.Config{HMACSecret: secret})
+	long := strings.Repeat("i", auth.MaxTokenID)
+	for claims, want := range map[string]auth.Identity{
+		`{"sub":"u"}`:                                  {User: "u", Issued: auth.LongAgo},
+		`{"sub":"u","iat":0,"jti":""}`:                 {User: "u", Issued: auth.LongAgo},
+		`{"sub":"u","iat":1700000000.25,"jti":"a b"}`:  {User: "u", Issued: 1700000000250, Token: "a b"},
+		`{"sub":"u","jti":"` + long + `","iat":1e9}`:   {User: "u", Issued: 1e12, Token: long},
+		`{"sub":"u","JTI":"no","IAT":5,"jti":null}`:    {User: "u", Issued: auth.LongAgo},
+		`{"sub":"u","exp":4102444800,"iat":946684800}`: {User: "u", Issued: 946684800000, Expires: 4102444800000},
+	} {
+		got, err := verify(v, hand(t, `{"alg":"HS256"}`, claims))
+		if err != nil {
+			t.Errorf("%.60s: %v", claims, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%.60s: %s", claims, diff)
+		}
+	}
+}
+
+func TestTimesAreMillisecondsAndZeroIsNone(t *testing.T) {
+	if got := auth.At(time.Time{}); !got.IsZero() || !got.Time().IsZero() {
+		t.Errorf("no time is %v", got)
+	}
+	at := time.UnixMilli(1700000000123)
+	if got := auth.At(at.Add(999 * time.Microsecond)); got != 1700000000123 || !got.Time().Equal(at) {
+		t.Errorf("%v is %v", at, got)
+	}
+	if got := auth.At(time.Unix(-5, 0)); got != auth.LongAgo {
+		t.Errorf("before 1970 is %v", got)
 	}
 }
 
@@ -395,7 +431,7 @@ func TestSignMakesTokensThatVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	want := auth.Identity{User: "ann", Device: "phone", Expires: now.Add(time.Minute).Truncate(time.Second), Caps: caps}
+	want := auth.Identity{User: "ann", Device: "phone", Token: "t-1", Expires: auth.At(now.Add(time.Minute).Truncate(time.Second)), Caps: caps}
 	text, err := auth.Sign(secret, want, "me", "you", now)
 	if err != nil {
 		t.Fatal(err)
@@ -404,7 +440,7 @@ func TestSignMakesTokensThatVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.User != want.User || got.Device != want.Device || !got.Expires.Equal(want.Expires) || !got.Caps.Allows("room:7", auth.Pub) {
+	if got.User != want.User || got.Device != want.Device || got.Expires != want.Expires || got.Token != want.Token || got.Issued != auth.At(now.Truncate(time.Second)) || !got.Caps.Allows("room:7", auth.Pub) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	text, err = auth.Sign(secret, auth.Identity{User: "bob"}, "", "", now)

@@ -87,7 +87,7 @@ func (f *tokenFlags) identity(now time.Time) (auth.Identity, error) {
 		return id, usagef("--ttl must not be negative")
 	}
 	if f.ttl > 0 {
-		id.Expires = now.Add(f.ttl)
+		id.Expires = auth.At(now.Add(f.ttl))
 	}
 	if err := protocol.UserID("--user", f.user); err != nil {
 		return id, usagef("%s", message(err))
@@ -119,7 +119,7 @@ func describe(id auth.Identity) string {
 		who += ", device " + id.Device
 	}
 	if !id.Expires.IsZero() {
-		until = "good until " + id.Expires.Format(time.RFC3339)
+		until = "good until " + id.Expires.Time().Format(time.RFC3339)
 	}
 	return "token for " + who + ", " + until
 }

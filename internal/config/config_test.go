@@ -96,11 +96,11 @@ tls:
 	want.Limits.Queue = 2 << 20
 	want.Limits.Subscriptions = 1000
 	want.Limits.FramesPerSecond = -1
-	open := skein.Namespace{Kind: "event", Subscribe: "anyone", Publish: "user", Presence: "none", PresenceTo: "anyone"}
+	open := skein.Namespace{Kind: "event", Subscribe: "anyone", Publish: "user", Presence: "none", PresenceMax: 1000, PresenceTo: "anyone"}
 	lobby := open
 	lobby.Publish, lobby.Presence = "anyone", "counts"
 	want.Namespaces = map[string]skein.Namespace{"room": open, "hall": open, "lobby": lobby,
-		"0day": {Kind: "event", Subscribe: "server", Publish: "server", Presence: "none", PresenceTo: "server"}}
+		"0day": {Kind: "event", Subscribe: "server", Publish: "server", Presence: "none", PresenceMax: 1000, PresenceTo: "server"}}
 	if diff := cmp.Diff(want, l.Config); diff != "" {
 		t.Error(diff)
 	}
@@ -157,8 +157,8 @@ func TestInitLoadsAsDefaultsAndExamples(t *testing.T) {
 	l := mustLoad(t, string(Init()), Options{})
 	want := skein.DefaultConfig()
 	want.Namespaces = map[string]skein.Namespace{
-		"tick":  {Kind: "event", Subscribe: "anyone", Publish: "server", Presence: "none", PresenceTo: "anyone"},
-		"event": {Kind: "event", Subscribe: "user", Publish: "user", Presence: "members", PresenceTo: "user"},
+		"tick":  {Kind: "event", Subscribe: "anyone", Publish: "server", Presence: "none", PresenceMax: 1000, PresenceTo: "anyone"},
+		"event": {Kind: "event", Subscribe: "user", Publish: "user", Presence: "members", PresenceMax: 1000, PresenceTo: "user"},
 	}
 	want.SocketIO.Namespaces = map[string]skein.SocketIONamespace{"/": {Channel: "event:all", Rooms: "event"}}
 	if diff := cmp.Diff(want, l.Config); diff != "" {

@@ -23,19 +23,16 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"skein.yaml:4:10: limits: unknown key `perAddress`; did you mean `per_address`?",
 		}},
 		{"a key in the wrong section", "timeout: 1s\nperAddress: 5\n", Options{}, []string{
-			"skein.yaml:1:1: unknown key `timeout` here; there is `auth.timeout` and `drain.timeout`",
+			"skein.yaml:1:1: unknown key `timeout` here; there is `auth.timeout` and `hooks.timeout` and `drain.timeout`",
 			"skein.yaml:2:1: unknown key `perAddress` here; there is `limits.per_address`",
 		}},
 		{"a key that means nothing", "foo: 1\napi: {kees: 1, bar: 2}\n", Options{}, []string{
-			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, socketio, namespaces, drain, log, demos",
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, drain, log, demos",
 			"skein.yaml:2:7: api: unknown key `kees`; did you mean `keys`?",
 			"skein.yaml:2:16: api: unknown key `bar`; the keys here are keys",
 		}},
 		{"keys and values of other versions", "cluster: {nats: x}\nhooks: {}\nnamespaces: {room: {kind: log, history: member, subscribe: member}, game: {kind: doc, patch: user}}\n", Options{}, []string{
 			"skein.yaml:1:1: this version runs as one node; `cluster` is not available in it",
-			"skein.yaml:2:1: this version calls no hooks; `hooks` is not available in it",
-			"skein.yaml:3:41: namespaces.room.history: this version has no members; `member` is not available in it",
-			"skein.yaml:3:60: namespaces.room.subscribe: this version has no members; `member` is not available in it",
 			"skein.yaml:3:82: namespaces.game.kind: this version has no documents; `doc` is not available in it",
 			"skein.yaml:3:87: namespaces.game: this version has no documents; `patch` is not available in it",
 		}},
@@ -149,7 +146,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			`skein.yaml:1:9: not YAML: could not find end character of double-quoted text`,
 		}},
 		{"another shape than a map", "- listen: x\n", Options{}, []string{
-			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, socketio, namespaces, drain, log, demos`,
+			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, drain, log, demos`,
 		}},
 		{"a second document", "demos: true\n---\ndemos: false\n", Options{}, []string{
 			`skein.yaml:3:1: a second document; everything belongs into one`,
@@ -187,7 +184,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 		{"variables that are YAML", "", Options{Env: []string{"SKEIN_NAMESPACES={room: {kind: evnt, foo: 1}}", "SKEIN_API_KEYS=[{name: x}", "SKEIN_TRUSTED_PROXIES=[a, 5]"}}, []string{
 			`SKEIN_API_KEYS:1:1: not YAML: sequence end token ']' not found`,
 			"SKEIN_NAMESPACES:1:15: namespaces.room.kind: \"evnt\" is not one of event, log; did you mean `event`?",
-			"SKEIN_NAMESPACES:1:21: namespaces.room: unknown key `foo`; the keys here are kind, subscribe, publish, presence, presence_to, history, keep",
+			"SKEIN_NAMESPACES:1:21: namespaces.room: unknown key `foo`; the keys here are kind, subscribe, publish, presence, presence_max, presence_grace, presence_to, history, keep",
 			`SKEIN_TRUSTED_PROXIES:1:2: trusted_proxies[0]: "a" is not a network; write it as 10.0.0.0/8`,
 			`SKEIN_TRUSTED_PROXIES:1:5: trusted_proxies[1]: expected text, found the number 5; put it in quotes`,
 		}},
@@ -196,7 +193,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"--log-level: \"inof\" is not one of debug, info, warn, error; did you mean `info`?",
 		}},
 		{"all layers at once, weakest first", "foo: 1\n", Options{Env: []string{"SKEIN_QUUX=1"}, Flags: []Flag{{"log.level", "--log-level", "loud"}}}, []string{
-			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, websocket, socketio, namespaces, drain, log, demos",
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, drain, log, demos",
 			"SKEIN_QUUX: there is no such setting; `skein config explain --json` lists the variables",
 			`--log-level: "loud" is not one of debug, info, warn, error`,
 		}},

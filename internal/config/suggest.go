@@ -56,9 +56,9 @@ func distance(a, b string) int {
 // planned are keys of the design that this version does not have, with the
 // reason. A table's sections are "*".
 func planned(path string) string {
-	const noDocuments, oneNode, noHooks = "this version has no documents", "this version runs as one node", "this version calls no hooks"
+	const noDocuments, oneNode = "this version has no documents", "this version runs as one node"
 	return map[string]string{
-		"namespaces.*.patch": noDocuments, "cluster": oneNode, "hooks": noHooks,
+		"namespaces.*.patch": noDocuments, "cluster": oneNode,
 	}[path]
 }
 
@@ -68,10 +68,6 @@ func plannedValue(path, value string) string {
 	case "namespaces.*.kind":
 		if value == "doc" {
 			return "this version has no documents"
-		}
-	case "namespaces.*.subscribe", "namespaces.*.publish", "namespaces.*.presence_to", "namespaces.*.history":
-		if value == "member" {
-			return "this version has no members"
 		}
 	}
 	return ""

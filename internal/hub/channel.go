@@ -2,20 +2,20 @@ package hub
 
 import (
 	"slices"
-	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/skein-realtime/skein/internal/fault"
-	"github.com/skein-realtime/skein/protocol"
 )
 
 // Channel is a channel that has subscribers. It exists as long as it has any.
 type Channel struct {
 	name     string
 	space    *Space
-	refs     int        // subscriptions; guarded by the stripe's lock
+	told     bool       // [Config].ChannelChanged hears of it
+	refs     int        // who uses it; guarded by the stripe's lock
+	occupied int        // its subscriptions as far as they are told; guarded by the stripe's lock
 	order    sync.Mutex // keeps what is published in the same order in every shard
 	parts    []part     // subscribers, by shard
 	subs     atomic.Int64
@@ -23,6 +23,11 @@ type Channel struct {
 	members  atomic.Int64 // subscribers that are there as members
 	belong   atomic.Int64 // distinct users among those
 	watchers atomic.Int64 // subscribers that asked for join and leave
+	large    atomic.Bool  // its watchers see counts only; changes under tell
+
+	tell    sync.Mutex // keeps what watchers see in order; guards notices
+	notices *notices   // nil: nothing is held back, no counts were shown
+	alarm   alarm      // guarded by the hub's clock
 }
 
 // part is a channel's subscribers in one shard.
@@ -54,6 +59,7 @@ type Sub struct {
 	cursor   *cursor       // not nil: the channel is a log
 	skip     bool          // left out of the pass that runs; the shard's worker alone uses it
 	data     []byte        // presence data, raw JSON; guarded by conn.mu
+	shown    *place        // what watchers know it by; nil: its connection's id; guarded by conn.binding
 }
 
 // Live implements link.Subscriber.
@@ -102,6 +108,9 @@ type SubOptions struct {
 	// any message of the channel. When the subscription was there already, only a
 	// client is told, because it asked.
 	Reply func() []byte
+	// User is whose right to subscribe was looked up. When the connection has become
+	// another's since, it is not subscribed. Nil: anybody.
+	User *string
 	// Log says where a subscription to a log channel begins; nil for other channels.
 	// On a subscription that is there already it begins anew.
 	Log  *Start
@@ -123,6 +132,7 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	ch := cs.m[name]
 	if ch == nil {
 		ch = &Channel{name: name, space: space, parts: make([]part, len(h.shards))}
+		ch.told = h.cfg.ChannelChanged != nil && !strings.HasPrefix(name, "@")
 		for i := range ch.parts {
 			ch.parts[i].ch, ch.parts[i].shard = ch, h.shards[i]
 		}
@@ -143,15 +153,15 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	}
 	old, err := h.enlist(c, s, opt)
 	if err != nil || old != nil {
-		h.release(ch)
+		h.release(ch, false)
 		if err != nil {
 			return false, err
 		}
-		old.watch(opt.Presence)
 		old.reason(opt.By, true)
 		if opt.By&(Asked|Granted) == 0 {
-			return false, nil
+			return false, nil // what its client asked for stays as it is
 		}
+		old.watch(opt.Presence)
 		frame := opt.frame()
 		switch {
 		case opt.Log != nil && old.cursor != nil:
@@ -161,6 +171,7 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 		}
 		return false, nil
 	}
+	h.occupy(ch)
 	if s.cursor != nil {
 		h.metrics.Behind.Add(1)
 	}
@@ -172,7 +183,7 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 		c.out.SendControl(c.wire(frame, opt.More), func() { s.live.Store(true) })
 	}
 	s.live.Store(true)
-	s.announce(true)
+	s.announce(joined)
 	if s.cursor != nil {
 		h.cfg.Joined(s)
 	}
@@ -200,6 +211,9 @@ func (h *Hub) enlist(c *Conn, s *Sub, opt SubOptions) (old *Sub, err error) {
 		c.subs = append(c.subs, s)
 	}
 	user := c.User()
+	if opt.User != nil && *opt.User != user {
+		return nil, fault.New(fault.Denied, "the connection was bound to another user meanwhile")
+	}
 	if user == "" {
 		insert()
 		return old, err
@@ -225,14 +239,36 @@ func subscribed(conns []*Conn, ch *Channel, but *Conn) bool {
 	return false
 }
 
-// release drops one reference to a channel, which ends with the last.
-func (h *Hub) release(ch *Channel) {
+// occupy tells of a channel that has its first subscriber. A channel is there a
+// little earlier and a little later than that, while somebody uses it.
+func (h *Hub) occupy(ch *Channel) {
+	if !ch.told {
+		return
+	}
+	cs := h.channelStripe(ch.name)
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	ch.occupied++
+	if ch.occupied == 1 {
+		h.cfg.ChannelChanged(ch.name, true)
+	}
+}
+
+// release drops one reference to a channel, which ends with the last. left tells
+// whether it was that of a subscription that was there.
+func (h *Hub) release(ch *Channel, left bool) {
 	cs := h.channelStripe(ch.name)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	ch.refs--
 	if ch.refs == 0 {
 		delete(cs.m, ch.name)
+	}
+	if left && ch.told {
+		ch.occupied--
+		if ch.occupied == 0 {
+			h.cfg.ChannelChanged(ch.name, false)
+		}
 	}
 }
 
@@ -269,8 +305,8 @@ func (s *Sub) endBound() bool {
 	ch.subs.Add(-1)
 	s.endCursor()
 	s.watch(false)
-	s.announce(false)
-	s.conn.hub.release(ch)
+	s.announce(left)
+	s.conn.hub.release(ch, true)
 	return true
 }
 
@@ -313,8 +349,8 @@ func (s *Sub) watch(on bool) {
 	if s.presence.Swap(on) != on {
 		if on {
 			s.ch.watchers.Add(1)
-		} else {
-			s.ch.watchers.Add(-1)
+		} else if s.ch.watchers.Add(-1) == 0 {
+			s.conn.hub.unwatched(s.ch)
 		}
 	}
 }
@@ -349,108 +385,6 @@ func (p *part) swapOut(pos int) {
 	if cap(p.subs) > 64 && last < cap(p.subs)/4 {
 		p.subs = append(make([]*Sub, 0, cap(p.subs)/2), p.subs...)
 	}
-}
-
-// maxAnnounced is the size over which a channel no longer announces who joins
-// and leaves: the messages would grow with the square of the subscribers.
-const maxAnnounced = 1000
-
-// MaxMembers bounds the list that presence gives.
-const MaxMembers = 1000
-
-// announce tells the channel's watchers that the connection joined or left.
-func (s *Sub) announce(joined bool) {
-	ch := s.ch
-	if ch.watchers.Load() == 0 || ch.subs.Load() > maxAnnounced {
-		return
-	}
-	// The rules of now, which a reload may have changed since the channel was opened.
-	space := s.conn.hub.Space(ch.space.Name)
-	if space == nil {
-		space = ch.space
-	}
-	if space.Presence != PresenceMembers {
-		return
-	}
-	c := s.conn
-	c.mu.Lock()
-	user, data := c.identity.User, s.data
-	c.mu.Unlock()
-	kind := protocol.TypeLeave
-	if joined {
-		kind = protocol.TypeJoin
-	}
-	b := make([]byte, 0, 160)
-	b = append(append(append(b, `{"type":"`...), kind...), `","channel":`...)
-	b = protocol.AppendString(b, ch.name)
-	if user != "" {
-		b = protocol.AppendString(append(b, `,"user":`...), user)
-	}
-	b = append(c.ID.Append(append(b, `,"connection":"`...)), '"')
-	if joined && data != nil {
-		b = append(append(b, `,"data":`...), data...)
-	}
-	b = strconv.AppendInt(append(b, `,"time":`...), time.Now().UnixMilli(), 10)
-	c.hub.enqueue(ch, pend{frame: append(b, '}'), watchersOnly: true, except: []*Conn{c}})
-}
-
-// SetPresence sets what the connection shows of itself in a channel; false when
-// it is not subscribed.
-func (h *Hub) SetPresence(c *Conn, ch *Channel, data []byte) bool {
-	c.mu.Lock()
-	s := c.subLocked(ch)
-	if s != nil {
-		s.data = data
-	}
-	c.mu.Unlock()
-	if s == nil {
-		return false
-	}
-	s.announce(true)
-	return true
-}
-
-// Member is one user, or one anonymous connection, in a channel.
-type Member struct {
-	User        string // "": anonymous
-	Connections int
-	Data        []byte // raw JSON; nil: none set
-}
-
-// Members lists who is subscribed, at most limit of them; connections of one
-// user are one member.
-func (ch *Channel) Members(limit int) []Member {
-	var list []Member
-	byUser := map[string]int{}
-	for i := range ch.parts {
-		p := &ch.parts[i]
-		p.mu.Lock()
-		subs := slices.Clone(p.subs)
-		p.mu.Unlock()
-		for _, s := range subs {
-			if s == nil {
-				continue
-			}
-			s.conn.mu.Lock()
-			user, data := s.conn.identity.User, s.data
-			s.conn.mu.Unlock()
-			at, known := byUser[user]
-			if user == "" || !known {
-				if len(list) >= limit {
-					continue
-				}
-				at = len(list)
-				byUser[user] = at
-				list = append(list, Member{User: user})
-			}
-			m := &list[at]
-			m.Connections++
-			if data != nil {
-				m.Data = data
-			}
-		}
-	}
-	return list
 }
 
 // Conns lists the connections that are subscribed.

@@ -49,12 +49,14 @@ func (h *Hub) Add(c *Conn, out Outlet, encoding Encoding, owner any, identity au
 	}
 	c.hub, c.owner, c.since = h, owner, nowMilli
 	c.shard = h.shards[int(h.turn.Add(1))%len(h.shards)]
+	// Bound before it can be found by its id: the caller may hold the outlet's lock,
+	// which somebody who subscribes it at once would wait for while holding binding.
+	c.Bind(identity)
 	cs := h.connStripe(c.ID)
 	cs.mu.Lock()
 	cs.m[c.ID] = c
 	cs.mu.Unlock()
 	c.shard.add(c)
-	c.Bind(identity)
 }
 
 // Remove forgets a connection: its subscriptions end, its user is unbound.
@@ -223,7 +225,8 @@ func (c *Conn) Bind(identity auth.Identity) {
 	subs := slices.Clone(c.subs)
 	c.mu.Unlock()
 	for _, s := range subs {
-		s.announce(false)
+		s.announce(rebound)
+		s.shown = nil
 		s.reason(Membership, false) // that was the old user
 	}
 	h.unlist(old, c, subs)
@@ -232,7 +235,7 @@ func (c *Conn) Bind(identity auth.Identity) {
 	c.mu.Unlock()
 	h.list(identity.User, c, subs)
 	for _, s := range subs {
-		s.announce(true)
+		s.announce(joined)
 	}
 }
 
@@ -251,6 +254,9 @@ func (h *Hub) list(user string, c *Conn, subs []*Sub) {
 	}
 	if len(conns) == 0 {
 		h.bound.Add(1)
+		if h.cfg.UserChanged != nil {
+			h.cfg.UserChanged(user, true)
+		}
 	}
 	for _, s := range subs {
 		if !subscribed(conns, s.ch, c) {
@@ -281,6 +287,9 @@ func (h *Hub) unlist(user string, c *Conn, subs []*Sub) {
 	if len(conns) == 1 {
 		delete(us.m, user)
 		h.bound.Add(-1)
+		if h.cfg.UserChanged != nil {
+			h.cfg.UserChanged(user, false)
+		}
 		return
 	}
 	us.m[user] = slices.Delete(slices.Clone(conns), i, i+1)

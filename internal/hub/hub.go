@@ -9,7 +9,8 @@
 // carry, so publishers are paced by the passes and memory stays bounded.
 //
 // Everything is in memory and belongs to live connections; nothing is stored.
-// [Hub.Close] stops the workers and waits for them.
+// One more goroutine, the clock, tells watchers of a channel what was held back
+// for a while. [Hub.Close] stops the workers and the clock, and waits for them.
 package hub
 
 import (
@@ -73,6 +74,13 @@ type Space struct {
 	Subscribe, Publish, PresenceTo auth.Who
 	Presence                       Presence
 
+	// PresenceMax is how many connections a channel may have whose watchers see who
+	// joins and leaves; above it they see counts. Zero: 1000.
+	PresenceMax int
+	// PresenceGrace is how long the leave of a user is held back, because it may be
+	// back at once. Zero: not at all.
+	PresenceGrace time.Duration
+
 	// Of a log namespace.
 	History auth.Who
 	Count   int           // messages that a channel keeps; zero: all
@@ -99,6 +107,14 @@ type Config struct {
 	// and must not call back before it has returned. Joined is told of a new one, which
 	// has had its reply. Both nil: there are no log channels.
 	Behind, Joined func(*Sub)
+
+	// UserChanged is told that a user's first connection is there, or that the last
+	// one has gone; ChannelChanged that a channel has its first subscriber, or that
+	// the last one has gone. Channels whose names begin with "@" are the server's own
+	// and are not told. For one user, or one channel, the calls come in order and
+	// alternate. They come under locks of the hub and perhaps of the connection's
+	// [Outlet]: they must be quick and must not call either. Nil: nobody is told.
+	UserChanged, ChannelChanged func(name string, there bool)
 }
 
 // Metrics counts what the hub has done.
@@ -110,6 +126,9 @@ type Metrics struct {
 	Refused    atomic.Int64 // publishers that waited in vain
 	Behind     atomic.Int64 // readers of log channels that are catching up now
 	FellBehind atomic.Int64 // times that a reader left the live path
+	Held       atomic.Int64 // leaves that are held back now
+	Returned   atomic.Int64 // leaves that nobody was told of, because the user came back
+	Counted    atomic.Int64 // presence frames with counts, of large channels
 }
 
 const stripes = 64
@@ -127,6 +146,7 @@ type Hub struct {
 	users    [stripes]userStripe
 	channels [stripes]channelStripe
 	bound    atomic.Int64 // users with a connection
+	clock    clock        // of channels that have something to tell later
 }
 
 type connStripe struct {
@@ -165,11 +185,13 @@ func New(cfg Config) *Hub {
 		h.workers.Add(1)
 		go s.run()
 	}
+	h.clock.start(h)
 	return h
 }
 
 // Close stops the workers after what is pending has been handed over.
 func (h *Hub) Close() {
+	h.clock.close()
 	for _, s := range h.shards {
 		s.stop()
 	}

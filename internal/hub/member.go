@@ -33,6 +33,9 @@ func (s *Sub) count(next Reason) {
 		change = 1
 	}
 	ch.members.Add(change)
+	if user == "" {
+		return // nobody's connection is no user
+	}
 	for _, other := range us.m[user] {
 		if other == c {
 			continue

@@ -3,8 +3,10 @@ package hub_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,9 +18,70 @@ import (
 
 // model is what a hub should be, without shards, locks and passes.
 type model struct {
-	user map[*peer]string
-	subs map[string][]*peer // by channel
-	got  map[*peer][]string
+	user    map[*peer]string
+	subs    map[string][]*peer // by channel
+	reasons map[string]map[*peer]hub.Reason
+	got     map[*peer][]string
+}
+
+// drop takes p out of a channel.
+func (m *model) drop(p *peer, name string) {
+	m.subs[name] = slices.DeleteFunc(m.subs[name], func(x *peer) bool { return x == p })
+	delete(m.reasons[name], p)
+}
+
+// members are the subscribers that are there as such.
+func (m *model) members(name string) (list []*peer) {
+	for _, p := range m.subs[name] {
+		if m.reasons[name][p]&hub.Membership != 0 {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// listing is what Members should give.
+func (m *model) listing(name string) (list []hub.Member) {
+	by := map[string]int{}
+	anonymous := 0
+	for _, p := range m.subs[name] {
+		if u := m.user[p]; u != "" {
+			by[u]++
+		} else {
+			anonymous++
+		}
+	}
+	for _, u := range slices.Sorted(maps.Keys(by)) {
+		list = append(list, hub.Member{User: u, Connections: by[u]})
+	}
+	return append(list, slices.Repeat([]hub.Member{{Connections: 1}}, anonymous)...)
+}
+
+// told keeps what a hub says of who is there, and that it says nothing twice.
+type told struct {
+	t     *testing.T
+	mu    sync.Mutex
+	there map[string]bool
+}
+
+func (o *told) changed(name string, there bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.there[name] == there {
+		o.t.Errorf("%s: there is %v, told twice", name, there)
+	}
+	if o.there == nil {
+		o.there = map[string]bool{}
+	}
+	if o.there[name] = there; !there {
+		delete(o.there, name)
+	}
+}
+
+func (o *told) is(name string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.there[name]
 }
 
 func (m *model) users(of []*peer) int {
@@ -68,13 +131,20 @@ func TestTheHubBehavesLikeItsModel(t *testing.T) {
 	users := []string{"", "", "ann", "bob", "cid"}
 	channels := []string{"room:1", "room:2", "room:3"}
 	rapid.Check(t, func(rt *rapid.T) {
-		w := start(t, hub.Config{Shards: rapid.IntRange(1, 3).Draw(rt, "shards")})
+		online, occupied := &told{t: t}, &told{t: t}
+		w := start(t, hub.Config{Shards: rapid.IntRange(1, 3).Draw(rt, "shards"), UserChanged: online.changed, ChannelChanged: occupied.changed})
 		defer w.Close()
-		m := &model{user: map[*peer]string{}, subs: map[string][]*peer{}, got: map[*peer][]string{}}
+		m := &model{user: map[*peer]string{}, subs: map[string][]*peer{}, reasons: map[string]map[*peer]hub.Reason{}, got: map[*peer][]string{}}
+		for _, name := range channels {
+			m.reasons[name] = map[*peer]hub.Reason{}
+		}
 		var alive []*peer
 		serial := 0
 		pick := func() *peer { return rapid.SampledFrom(alive).Draw(rt, "connection") }
 		channel := func() string { return rapid.SampledFrom(channels).Draw(rt, "channel") }
+		reasons := func(rt *rapid.T) hub.Reason {
+			return hub.Reason(rapid.IntRange(1, int(hub.Asked|hub.Granted|hub.Ordered|hub.Membership)).Draw(rt, "reasons"))
+		}
 		some := func() (list []*hub.Conn) {
 			for _, p := range alive {
 				if rapid.IntRange(0, 3).Draw(rt, "except") == 0 {
@@ -111,18 +181,39 @@ func TestTheHubBehavesLikeItsModel(t *testing.T) {
 				w.Remove(&p.Conn)
 				alive = slices.DeleteFunc(alive, func(x *peer) bool { return x == p })
 				delete(m.user, p)
-				for name, list := range m.subs {
-					m.subs[name] = slices.DeleteFunc(list, func(x *peer) bool { return x == p })
+				for name := range m.subs {
+					m.drop(p, name)
 				}
 			},
 			"subscribe": func(rt *rapid.T) {
 				p, name := pick(), channel()
+				by := reasons(rt)
 				settle()
-				fresh := w.subscribe(p, name)
-				if known := slices.Contains(m.subs[name], p); fresh == known {
-					rt.Fatalf("subscribe says fresh: %v, known: %v", fresh, known)
+				fresh, err := w.Subscribe(&p.Conn, name, space, hub.SubOptions{By: by})
+				if known := slices.Contains(m.subs[name], p); err != nil || fresh == known {
+					rt.Fatalf("subscribe says fresh: %v, %v, known: %v", fresh, err, known)
 				} else if !known {
 					m.subs[name] = append(m.subs[name], p)
+				}
+				m.reasons[name][p] |= by
+			},
+			"be refused": func(rt *rapid.T) {
+				p, name := pick(), channel()
+				other := "somebody else"
+				if _, err := w.Subscribe(&p.Conn, name, space, hub.SubOptions{User: &other}); err == nil {
+					rt.Fatal("a connection was subscribed by another user's right")
+				}
+			},
+			"drop": func(rt *rapid.T) {
+				p, name, r := pick(), channel(), reasons(rt)
+				settle()
+				had, ended := w.Drop(&p.Conn, name, r)
+				was := m.reasons[name][p]
+				if wantHad, wantEnd := was&r != 0, was&r != 0 && was&^r == 0; had != wantHad || ended != wantEnd {
+					rt.Fatalf("drop of %b from %b says %v and %v", r, was, had, ended)
+				}
+				if m.reasons[name][p] &^= r; ended {
+					m.drop(p, name)
 				}
 			},
 			"unsubscribe": func(rt *rapid.T) {
@@ -132,12 +223,19 @@ func TestTheHubBehavesLikeItsModel(t *testing.T) {
 				if known := slices.Contains(m.subs[name], p); was != known {
 					rt.Fatalf("unsubscribe says %v, known: %v", was, known)
 				}
-				m.subs[name] = slices.DeleteFunc(m.subs[name], func(x *peer) bool { return x == p })
+				m.drop(p, name)
 			},
 			"bind": func(rt *rapid.T) {
 				p, user := pick(), rapid.SampledFrom(users).Draw(rt, "user")
 				settle()
 				p.Bind(auth.Identity{User: user})
+				if user != m.user[p] {
+					for _, of := range m.reasons {
+						if of[p] != 0 {
+							of[p] &^= hub.Membership
+						}
+					}
+				}
 				m.user[p] = user
 			},
 			"publish": func(rt *rapid.T) {
@@ -148,6 +246,17 @@ func TestTheHubBehavesLikeItsModel(t *testing.T) {
 				if want := m.give(m.subs[name], except, line); got != want {
 					rt.Fatalf("publish to %s says %+v, want %+v", name, got, want)
 				}
+			},
+			"publish to members": func(rt *rapid.T) {
+				name, except := channel(), some()
+				settle() // a pass asks who is a member when it comes
+				serial++
+				line := fmt.Sprint(name, " ", serial)
+				got, err := w.PublishMembers(context.Background(), name, []byte(line), except)
+				if want := m.give(m.members(name), except, line); err != nil || got != want {
+					rt.Fatalf("publish to the members of %s says %+v, %v; want %+v", name, got, err, want)
+				}
+				settle()
 			},
 			"publish to all": func(rt *rapid.T) {
 				boundOnly, except := rapid.Bool().Draw(rt, "users only"), some()
@@ -191,10 +300,14 @@ func TestTheHubBehavesLikeItsModel(t *testing.T) {
 					if (ch != nil) != (len(m.subs[name]) > 0) {
 						rt.Fatalf("channel %s is there: %v", name, ch != nil)
 					}
+					if occupied.is(name) != (ch != nil) {
+						rt.Fatalf("channel %s is there: %v, told otherwise", name, ch != nil)
+					}
 					if ch == nil {
 						continue
 					}
 					open++
+					m.compare(rt, w, ch)
 					connections, users := ch.Counts()
 					if connections != len(m.subs[name]) || users != m.users(m.subs[name]) {
 						rt.Fatalf("%s counts %d and %d, want %d and %d", name, connections, users, len(m.subs[name]), m.users(m.subs[name]))
@@ -211,6 +324,9 @@ func TestTheHubBehavesLikeItsModel(t *testing.T) {
 							want = append(want, &p.Conn)
 						}
 					}
+					if online.is(user) != (len(want) > 0) {
+						rt.Fatalf("user %s has %d connections, told otherwise", user, len(want))
+					}
 					if got := w.UserConns(user); !sameSet(got, want) {
 						rt.Fatalf("user %s has %d connections, want %d", user, len(got), len(want))
 					}
@@ -219,6 +335,34 @@ func TestTheHubBehavesLikeItsModel(t *testing.T) {
 		})
 		settle()
 	})
+}
+
+// compare looks at who is in a channel, why, and as a member.
+func (m *model) compare(rt *rapid.T, w *world, ch *hub.Channel) {
+	name := ch.Name()
+	var members []*hub.Conn
+	for _, p := range m.subs[name] {
+		want := m.reasons[name][p]
+		if want&hub.Membership != 0 {
+			members = append(members, &p.Conn)
+		}
+		i := slices.IndexFunc(p.Subs(), func(s *hub.Sub) bool { return s.Channel() == ch })
+		if i < 0 || p.Subs()[i].Reasons() != want || w.IsMember(&p.Conn, name) != (want&hub.Membership != 0) {
+			rt.Fatalf("a subscription to %s is not there for %b", name, want)
+		}
+	}
+	if got := ch.MemberConns(); !sameSet(got, members) {
+		rt.Fatalf("%s has %d members' connections, want %d", name, len(got), len(members))
+	}
+	var listed []hub.Member
+	for after, more := (hub.MemberKey{}), true; more; {
+		var page []hub.Member
+		page, after, more = ch.Members(after, 2)
+		listed = append(listed, page...)
+	}
+	if diff := cmp.Diff(m.listing(name), listed); diff != "" {
+		rt.Fatalf("who is in %s (-want +got):\n%s", name, diff)
+	}
 }
 
 func sameSet(a, b []*hub.Conn) bool {

@@ -191,6 +191,109 @@ func TestSubscribersInAllShardsSeeTheSameOrder(t *testing.T) {
 	}
 }
 
+// The counts of members, and of users among them, hold when connections of one
+// user change at the same time.
+func TestMembersAreCountedWhileTheirConnectionsChange(t *testing.T) {
+	w := start(t, hub.Config{Shards: 2})
+	defer w.Close()
+	member := hub.SubOptions{By: hub.Membership}
+	for i := range 2000 {
+		a, b, c := w.connect("ann", 0), w.connect("ann", 0), w.connect("", 0)
+		for _, p := range []*peer{a, b, c} {
+			if _, err := w.Subscribe(&p.Conn, "room:1", space, member); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var wait sync.WaitGroup
+		begin := make(chan struct{})
+		for k, p := range []*peer{a, b, c} {
+			wait.Go(func() {
+				<-begin
+				switch (i + k) % 5 {
+				case 0:
+					p.Bind(auth.Identity{User: "bob"})
+					_, _ = w.Subscribe(&p.Conn, "room:1", space, member)
+				case 1:
+					w.Drop(&p.Conn, "room:1", hub.Membership)
+					_, _ = w.Subscribe(&p.Conn, "room:1", space, hub.SubOptions{By: hub.Asked | hub.Membership})
+				case 2:
+					w.Unsubscribe(&p.Conn, "room:1")
+					p.Bind(auth.Identity{User: "ann"})
+				case 3:
+					p.Bind(auth.Identity{})
+					_, _ = w.Subscribe(&p.Conn, "room:1", space, member)
+				case 4:
+					w.Remove(&p.Conn)
+				}
+			})
+		}
+		// Somebody else may take the right away, or end it all, meanwhile.
+		wait.Go(func() {
+			<-begin
+			w.Drop(&a.Conn, "room:1", hub.Membership)
+			w.Unsubscribe(&b.Conn, "room:1")
+		})
+		close(begin)
+		wait.Wait()
+		var want hub.Reach
+		users := map[string]bool{}
+		for _, p := range []*peer{a, b, c} {
+			if w.IsMember(&p.Conn, "room:1") {
+				want.Connections++
+				if u := p.User(); u != "" {
+					users[u] = true
+				}
+			}
+		}
+		want.Users = len(users)
+		if got, err := w.PublishMembers(context.Background(), "room:1", []byte("m"), nil); err != nil || got != want {
+			t.Fatalf("round %d: it reaches %+v, %v; want %+v", i, got, err, want)
+		}
+		for _, p := range []*peer{a, b, c} {
+			if w.Conn(p.ID) != nil {
+				w.Remove(&p.Conn)
+			}
+		}
+		if w.Channel("room:1") != nil {
+			t.Fatalf("round %d: the channel is left behind", i)
+		}
+	}
+}
+
+// A connection that is being welcomed, under its outlet's lock, may be subscribed
+// by whoever finds it.
+func TestAConnectionMayBeSubscribedWhileItIsAdded(t *testing.T) {
+	w := start(t, hub.Config{Shards: 1})
+	defer w.Close()
+	for i := range 5000 {
+		p := newPeer()
+		p.Prepare(&p.out, w.Encoding(0))
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			p.out.SendFirst(func() {
+				w.Add(&p.Conn, &p.out, w.Encoding(0), p, auth.Identity{User: "ann"}, 1)
+			}, []byte("welcome\n"))
+		})
+		wait.Go(func() {
+			for found := false; !found; {
+				if i%2 == 0 {
+					found = w.Conn(p.ID) != nil
+				} else {
+					found = len(w.UserConns("ann")) > 0
+				}
+			}
+			if _, err := w.Subscribe(&p.Conn, "room:1", space, hub.SubOptions{Reply: func() []byte { return []byte("ok") }}); err != nil {
+				t.Error(err)
+			}
+		})
+		wait.Wait()
+		if lines := p.out.take(); !slices.Equal(lines, []string{"welcome", "ok"}) {
+			t.Fatalf("got %q", lines)
+		}
+		w.Remove(&p.Conn)
+	}
+}
+
 // The count of users holds when connections of one user change at the same time.
 func TestUsersAreCountedWhileTheirConnectionsChange(t *testing.T) {
 	w := start(t, hub.Config{Shards: 2})

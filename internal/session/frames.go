@@ -80,19 +80,24 @@ func refresh(ctx context.Context, s *Session, f *protocol.Frame) error {
 	if identity.User != old.User {
 		return fault.New(fault.Denied, "token: it is another user's; open a new connection for that")
 	}
-	identity.Device = old.Device
 	if err := s.srv.Admits(identity); err != nil {
 		return err
 	}
-	s.Bind(identity)
-	if old.Expires.IsZero() || identity.Expires.Before(old.Expires) {
+	if identity.Device != old.Device {
+		identity.Device = old.Device
+		if err := s.srv.Admits(identity); err != nil {
+			return err
+		}
+	}
+	s.rebound(identity)
+	if old.Expires.IsZero() || identity.Expires < old.Expires {
 		s.watchExpiry(identity) // else the deadline of the old one looks again
 	}
 	s.OK(f, func(b []byte) []byte {
 		if identity.Expires.IsZero() {
 			return b
 		}
-		return strconv.AppendInt(append(b, `,"expires":`...), identity.Expires.UnixMilli(), 10)
+		return strconv.AppendInt(append(b, `,"expires":`...), int64(identity.Expires), 10)
 	})
 	s.Recheck()
 	return nil
@@ -122,12 +127,12 @@ func call(_ context.Context, s *Session, f *protocol.Frame) error {
 		return err
 	}
 	handler := s.srv.calls[method]
-	if handler == nil && s.srv.hooks.Call == nil {
+	if handler == nil && s.srv.Hooks().Call == nil {
 		return fault.New(fault.NotFound, "method: %q is not known", method)
 	}
 	if handler == nil {
 		handler = func(ctx context.Context, s *Session, data []byte) ([]byte, error) {
-			result, known, err := s.srv.hooks.Call(ctx, s, method, data)
+			result, known, err := s.srv.Hooks().Call(ctx, s, method, data)
 			if err == nil && !known {
 				err = fault.New(fault.NotFound, "method: %q is not known", method)
 			}

@@ -35,14 +35,17 @@ type Hooks struct {
 
 	// Admit refuses identities that are not let in, whatever their token says.
 	Admit func(identity auth.Identity) error
+	// Bound is told of a session that has got another identity since it was welcomed.
+	Bound func(s *Session)
 	// Belongs gives the channels that a user is a member of, and a stamp for Settle.
 	Belongs func(ctx context.Context, user string) (channels []string, stamp uint64, err error)
 	// Settle makes up for what has changed since Belongs gave the stamp.
 	Settle func(ctx context.Context, s *Session, user string, stamp uint64)
 	// IsMember tells whether a user is a member of a channel.
 	IsMember func(ctx context.Context, channel, user string) (bool, error)
-	// Join subscribes a session to a channel, for the server's reasons.
-	Join func(ctx context.Context, s *Session, channel string, by hub.Reason) error
+	// Join subscribes a session to a channel, for the server's reasons; as long as it
+	// is the user's, who is nil when that does not matter.
+	Join func(ctx context.Context, s *Session, user *string, channel string, by hub.Reason) error
 }
 
 // Connecting is a connection that wants to be welcomed. Who answers may change
@@ -75,15 +78,15 @@ type Message struct {
 	Reply []byte // raw JSON; not nil: it is answered with this and not published
 }
 
-// SetHooks says who is asked and told. It is called before the first session.
-func (srv *Server) SetHooks(h Hooks) { srv.hooks = h }
+// SetHooks says who is asked and told from now on.
+func (srv *Server) SetHooks(h Hooks) { srv.hooks.Store(&h) }
 
 // Hooks gives who is asked and told.
-func (srv *Server) Hooks() *Hooks { return &srv.hooks }
+func (srv *Server) Hooks() *Hooks { return srv.hooks.Load() }
 
 // Asks tells whether connections are decided about by somebody who wants to see
 // their request.
-func (srv *Server) Asks() bool { return srv.hooks.Connect != nil }
+func (srv *Server) Asks() bool { return srv.Hooks().Connect != nil }
 
 // Judge asks whether a connection is let in. Its error is a *fault.Error.
 func (srv *Server) Judge(ctx context.Context, c *Connecting) error {
@@ -91,11 +94,11 @@ func (srv *Server) Judge(ctx context.Context, c *Connecting) error {
 		return fault.Of(err)
 	}
 	c.Accept = c.Known
-	if srv.hooks.Connect == nil {
+	if srv.Hooks().Connect == nil {
 		return nil
 	}
 	before := c.Identity.User
-	if err := srv.hooks.Connect(ctx, c); err != nil {
+	if err := srv.Hooks().Connect(ctx, c); err != nil {
 		return fault.Of(err)
 	}
 	if c.Identity.User != before {
@@ -112,19 +115,19 @@ func (srv *Server) Judge(ctx context.Context, c *Connecting) error {
 
 // belongs looks up what a user is a member of.
 func (s *Session) belongs(ctx context.Context, user string) (channels []string, stamp uint64, err error) {
-	if user == "" || s.srv.hooks.Belongs == nil {
+	if user == "" || s.srv.Hooks().Belongs == nil {
 		return nil, 0, nil
 	}
-	return s.srv.hooks.Belongs(ctx, user)
+	return s.srv.Hooks().Belongs(ctx, user)
 }
 
 // enter subscribes a session that has just been welcomed, or bound to another
 // user, to what the application wants and what its user is a member of.
 func (s *Session) enter(ctx context.Context, asked, belongs []string, user string, stamp uint64) {
-	h := &s.srv.hooks
-	join := func(list []string, by hub.Reason) {
+	h := s.srv.Hooks()
+	join := func(list []string, who *string, by hub.Reason) {
 		for _, channel := range list {
-			err := h.Join(ctx, s, channel, by)
+			err := h.Join(ctx, s, who, channel, by)
 			if err != nil && !s.ended.Load() && s.srv.cfg.Logger != nil {
 				s.srv.cfg.Logger.Warn("a connection could not be subscribed", "connection", s.ID.String(), "channel", channel, "error", err)
 			}
@@ -136,8 +139,8 @@ func (s *Session) enter(ctx context.Context, asked, belongs []string, user strin
 		}
 	}
 	if h.Join != nil {
-		join(asked, hub.Ordered)
-		join(belongs, hub.Membership)
+		join(asked, nil, hub.Ordered)
+		join(belongs, &user, hub.Membership)
 	}
 	if user != "" && h.Settle != nil {
 		h.Settle(ctx, s, user, stamp)
@@ -159,12 +162,20 @@ func (s *Session) Rebind(ctx context.Context, identity auth.Identity) error {
 			return err
 		}
 	}
-	s.Bind(identity)
+	s.rebound(identity)
 	s.Recheck()
 	if !same {
 		s.enter(ctx, nil, channels, identity.User, stamp)
 	}
 	return nil
+}
+
+// rebound gives the session another identity and says so.
+func (s *Session) rebound(identity auth.Identity) {
+	s.Bind(identity)
+	if bound := s.srv.Hooks().Bound; bound != nil {
+		bound(s)
+	}
 }
 
 // right tells whether the session may do verb in a channel.
@@ -180,18 +191,18 @@ func (srv *Server) Right(ctx context.Context, space *hub.Space, verb auth.Verb, 
 	if Allowed(space, verb, channel, identity) {
 		return true, nil
 	}
-	if rule(space, verb) != auth.Member || identity.User == "" || srv.hooks.IsMember == nil {
+	if rule(space, verb) != auth.Member || identity.User == "" || srv.Hooks().IsMember == nil {
 		return false, nil
 	}
-	return srv.hooks.IsMember(ctx, channel, identity.User)
+	return srv.Hooks().IsMember(ctx, channel, identity.User)
 }
 
 // Admits refuses an identity that is not let in.
 func (srv *Server) Admits(identity auth.Identity) error {
-	if srv.hooks.Admit == nil {
+	if srv.Hooks().Admit == nil {
 		return nil
 	}
-	return srv.hooks.Admit(identity)
+	return srv.Hooks().Admit(identity)
 }
 
 // Find gives the rules of the frame's channel, and whether the session has the

@@ -70,16 +70,22 @@ type Metrics struct {
 	Refused     atomic.Int64 // tokens refused
 	AuthTimeout atomic.Int64
 	Expired     atomic.Int64
+
+	// By the limits of [Server.SetLimits]: what was refused, and what would have
+	// been if they were not tried out only.
+	UserLimited, FrameLimited           atomic.Int64
+	UserWouldLimited, FrameWouldLimited atomic.Int64
 }
 
 // Server is what all sessions share.
 type Server struct {
 	cfg      Config
 	settings atomic.Pointer[Settings]
+	limits   atomic.Pointer[limits] // nil: none
 	metrics  Metrics
 	frames   map[string]FrameHandler
 	calls    map[string]CallHandler
-	hooks    Hooks
+	hooks    atomic.Pointer[Hooks]
 	running  sync.WaitGroup
 
 	ctx    context.Context // ends with the server; sessions run their handlers under it
@@ -90,6 +96,7 @@ type Server struct {
 func NewServer(cfg Config) *Server {
 	s := &Server{cfg: cfg, frames: map[string]FrameHandler{}, calls: map[string]CallHandler{}}
 	s.Configure(cfg.Settings)
+	s.SetHooks(Hooks{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.frames[protocol.TypeConnect] = connect
 	s.frames[protocol.TypeRefresh] = refresh

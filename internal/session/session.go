@@ -33,8 +33,10 @@ type Session struct {
 
 	// Owned by whoever calls Receive.
 	bucket  ratelimit.Bucket
-	strikes int
 	early   *early // nil: nothing came before the welcome
+	strikes int32
+
+	leaving atomic.Bool // it has been told goodbye
 
 	mu    sync.Mutex // guards calls and what is in it
 	calls *calls     // nil: none so far
@@ -55,6 +57,8 @@ type calls struct {
 	running int                    // the client's that run
 	asked   map[uint64]chan answer // ours that wait for a reply
 	last    uint64
+	attached
+	parting string // what its client was told at the end
 }
 
 // callsLocked makes them on first use.
@@ -196,17 +200,34 @@ func (s *Session) Bye(c protocol.Close, message string, spread time.Duration) {
 }
 
 func (s *Session) bye(c protocol.Close, message string, after time.Duration) {
-	s.Out().Close(c, c.Word, s.encode(protocol.AppendBye(nil, c, message, after)))
+	s.part(message)
+	s.ByeAfter(c, message, after)
 }
 
-// ByeAfter is Bye after some last frames, and with a given wait.
-func (s *Session) ByeAfter(c protocol.Close, message string, after time.Duration, last ...[]byte) {
+// ByeAfter is Bye after some last frames, and with a given wait. False: the client
+// had been told goodbye before.
+func (s *Session) ByeAfter(c protocol.Close, message string, after time.Duration, last ...[]byte) bool {
+	s.part(message)
 	var wire []byte
 	for _, frame := range last {
-		wire = append(wire, s.encode(frame)...)
+		wire = s.AppendEncoded(wire, frame)
 	}
-	wire = append(wire, s.encode(protocol.AppendBye(nil, c, message, after))...)
+	wire = s.AppendEncoded(wire, protocol.AppendBye(nil, c, message, after))
+	first := !s.leaving.Swap(true)
 	s.Out().Close(c, c.Word, wire)
+	return first
+}
+
+// part notes what the client is told at the end, for who wants to know.
+func (s *Session) part(message string) {
+	if s.srv.Hooks().Closed == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.callsLocked(); c.parting == "" {
+		c.parting = message
+	}
 }
 
 func (s *Session) encode(frame []byte) []byte {
@@ -231,7 +252,7 @@ func (s *Session) Due(now int64) {
 	if identity.Expires.IsZero() {
 		return
 	}
-	if time.Now().Before(identity.Expires) {
+	if time.Now().Before(identity.Expires.Time()) {
 		s.watchExpiry(identity) // it was refreshed, or the wall clock was set back
 		return
 	}
@@ -246,7 +267,7 @@ const maxWatch = 24 * time.Hour
 // watchExpiry asks to be called when the identity expires, or to look again.
 func (s *Session) watchExpiry(identity auth.Identity) {
 	if !identity.Expires.IsZero() {
-		s.srv.cfg.Clock.Deadline(s.srv.cfg.Clock.Now()+int64(min(time.Until(identity.Expires), maxWatch)), s)
+		s.srv.cfg.Clock.Deadline(s.srv.cfg.Clock.Now()+int64(min(time.Until(identity.Expires.Time()), maxWatch)), s)
 	}
 }
 
@@ -289,7 +310,7 @@ func (s *Session) welcome(frameID []byte, c *Connecting) {
 	}
 	b = append(b, ']')
 	if !identity.Expires.IsZero() {
-		b = strconv.AppendInt(append(b, `,"expires":`...), identity.Expires.UnixMilli(), 10)
+		b = strconv.AppendInt(append(b, `,"expires":`...), int64(identity.Expires), 10)
 	}
 	b = strconv.AppendInt(append(b, `,"time":`...), now.UnixMilli(), 10)
 	h := s.srv.cfg.Hub
@@ -302,7 +323,7 @@ func (s *Session) welcome(frameID []byte, c *Connecting) {
 	s.srv.metrics.Welcomed.Add(1)
 	s.watchExpiry(identity)
 	s.enter(s.srv.ctx, c.Channels, belongs, identity.User, stamp)
-	if welcomed := s.srv.hooks.Welcomed; welcomed != nil {
+	if welcomed := s.srv.Hooks().Welcomed; welcomed != nil {
 		welcomed(s)
 	}
 	if e := s.early; e != nil {
@@ -340,17 +361,17 @@ func (s *Session) run(text []byte) {
 // transport hands to the application. Calls must not overlap.
 func (s *Session) Admit(frameID []byte) bool {
 	rate := s.srv.settings.Load().FramesPerSecond
-	if rate <= 0 {
-		return true
+	if rate > 0 {
+		if now := s.srv.cfg.Clock.Now(); !s.bucket.Allow(now, rate, rate) {
+			s.limited(frameID, rate, now)
+			return false
+		}
+		if s.strikes > 0 {
+			s.strikes--
+		}
 	}
-	if now := s.srv.cfg.Clock.Now(); !s.bucket.Allow(now, rate, rate) {
-		s.limited(frameID, rate, now)
-		return false
-	}
-	if s.strikes > 0 {
-		s.strikes--
-	}
-	return true
+	l := s.srv.limits.Load()
+	return l == nil || l.allowsUser(s, frameID)
 }
 
 // handle carries out a frame that was read, with what the reading gave.
@@ -369,6 +390,9 @@ func (s *Session) handle(f *protocol.Frame, text []byte, err error) {
 		s.fail(f.ID, "", fault.New(fault.UnknownType, "type: %q is not a frame type", f.Type))
 		return
 	}
+	if l := s.srv.limits.Load(); l != nil && !l.allowsFrame(s, f) {
+		return
+	}
 	if err := handler(s.srv.ctx, s, f); err != nil {
 		channel, _ := protocol.Unquote(f.Raw("channel"))
 		s.fail(f.ID, channel, fault.Of(err))
@@ -380,7 +404,7 @@ func (s *Session) handle(f *protocol.Frame, text []byte, err error) {
 func (s *Session) limited(frameID []byte, rate int, now int64) {
 	s.srv.metrics.RateLimited.Add(1)
 	s.strikes++
-	if s.strikes > 10*rate {
+	if int(s.strikes) > 10*rate {
 		s.Bye(protocol.CloseRateLimited, "far more frames than "+strconv.Itoa(rate)+" a second", 10*time.Second)
 		return
 	}
@@ -449,10 +473,18 @@ func (s *Session) Drained() {
 
 // Closed ends the session: the connection is gone, for the reason given.
 func (s *Session) Closed(why protocol.Close, message string) {
+	s.mu.Lock()
 	s.ended.Store(true)
 	s.early = nil
-	s.mu.Lock()
+	var stops []func()
 	if c := s.calls; c != nil {
+		for _, stop := range c.stops {
+			stops = append(stops, stop)
+		}
+		c.stops = nil
+		if c.parting != "" {
+			message = c.parting
+		}
 		c.cancel()
 		for _, ch := range c.asked {
 			ch <- answer{err: fault.New(fault.NotFound, "the connection has ended")}
@@ -460,10 +492,13 @@ func (s *Session) Closed(why protocol.Close, message string) {
 		clear(c.asked)
 	}
 	s.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
 	if !s.welcomed.Load() {
 		return
 	}
-	if closed := s.srv.hooks.Closed; closed != nil {
+	if closed := s.srv.Hooks().Closed; closed != nil {
 		closed(s, why, message)
 	}
 	s.srv.cfg.Hub.Remove(&s.Conn)

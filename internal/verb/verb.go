@@ -18,14 +18,29 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/protocol"
 )
 
+// SchedulePrefix begins the names of callers that are schedules.
+const SchedulePrefix = "schedule:"
+
 // Caller is who called a verb.
 type Caller struct {
 	Name string // the API key's name, or the door's
+	// Scopes tells which verbs it may run; nil: all.
+	Scopes interface{ Allows(verb string) bool }
+}
+
+// Allow tells whether who is calling may run a verb through another one; its error
+// is the answer.
+func Allow(ctx context.Context, name string) error {
+	if s := CallerOf(ctx).Scopes; s != nil && !s.Allows(name) {
+		return fault.New(fault.Denied, "verb: the API key has no scope for %s", name)
+	}
+	return nil
 }
 
 type callerKey struct{}
@@ -78,12 +93,16 @@ type Verb struct {
 type Registry struct {
 	verbs map[string]*Verb
 	memo  *Memo
+	brief *Memo // of schedules, whose many keys would push out those of others
 	depth atomic.Int64
+
+	limits      atomic.Pointer[limits] // nil: none
+	limitCounts LimitMetrics
 }
 
 // NewRegistry makes an empty registry. depth bounds the nesting of params.
 func NewRegistry(memo *Memo, depth int) *Registry {
-	r := &Registry{verbs: map[string]*Verb{}, memo: memo}
+	r := &Registry{verbs: map[string]*Verb{}, memo: memo, brief: NewMemo(10*time.Minute, DefaultKeys)}
 	r.SetDepth(depth)
 	return r
 }
@@ -164,11 +183,17 @@ func (r *Registry) Names() []string {
 }
 
 // Run runs a verb. raw is its params, a JSON object; empty means {}. key is an
-// idempotency key from outside the params, "" for none. Errors are *fault.Error.
+// idempotency key from outside the params, "" for none. Errors are *fault.Error;
+// rate_limited when the caller is faster than [Registry.SetLimits] allows.
 func (r *Registry) Run(ctx context.Context, name string, raw []byte, key string) ([]byte, error) {
 	v := r.verbs[name]
 	if v == nil {
 		return nil, fault.New(fault.NotFound, "verb %q is not known", name)
+	}
+	if l := r.limits.Load(); l != nil {
+		if err := l.allow(CallerOf(ctx).Name, name, &r.limitCounts); err != nil {
+			return nil, err
+		}
 	}
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = []byte("{}")
@@ -200,7 +225,11 @@ func (r *Registry) once(ctx context.Context, v *Verb, raw []byte, key string) ([
 	}
 	scope := CallerOf(ctx).Name + "\x00" + v.Name + "\x00" + key
 	ctx = context.WithValue(ctx, keyKey{}, scope)
-	result, repeated, err := r.memo.Do(ctx, scope, raw, func() ([]byte, error) { return v.run(ctx, raw, r.maxDepth()) })
+	memo := r.memo
+	if strings.HasPrefix(CallerOf(ctx).Name, SchedulePrefix) {
+		memo = r.brief
+	}
+	result, repeated, err := memo.Do(ctx, scope, raw, func() ([]byte, error) { return v.run(ctx, raw, r.maxDepth()) })
 	if err == nil && repeated {
 		result = markDuplicate(result)
 	}

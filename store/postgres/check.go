@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 const (
@@ -61,7 +62,11 @@ const (
 func (s *Store) Stats(ctx context.Context) (stats store.Stats, err error) {
 	err = s.query(ctx, "stats", statsTimeout, func(ctx context.Context, q querier) error {
 		return patient(ctx, q, func(q querier) error {
-			return q.QueryRow(ctx, sqlStats).Scan(&stats.Bytes, &stats.Channels, &stats.Messages)
+			err := q.QueryRow(ctx, sqlStats).Scan(&stats.Bytes, &stats.Channels, &stats.Messages)
+			if err == nil {
+				stats.Members, stats.Schedules, err = tables.Totals(ctx, tx{&s.numbers, q})
+			}
+			return err
 		})
 	})
 	return stats, err
@@ -94,6 +99,9 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		return patient(ctx, q, func(q querier) error {
 			for _, check := range []func(context.Context, querier, func(string)) error{
 				checkHeads, checkContent, checkStubs, checkOrphans,
+				func(ctx context.Context, q querier, report func(string)) error {
+					return tables.Audit(ctx, tx{&s.numbers, q}, report)
+				},
 			} {
 				if err := check(ctx, q, report); err != nil {
 					return err

@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // oldestServer is the oldest PostgreSQL that knows everything that is used here.
@@ -142,11 +144,14 @@ func (d *database) checkOrigin(ctx context.Context, conn *pgx.Conn) error {
 		return nil
 	}
 	// Of several connections that find out, one wins.
-	tag, err := conn.Exec(ctx, `UPDATE store SET origin = $1, epoch = CASE WHEN origin = '' THEN epoch ELSE $2 END WHERE origin = $3`, now, newEpoch(), kept)
-	if err == nil && kept != "" && tag.RowsAffected() > 0 {
+	return pgx.BeginFunc(ctx, conn, func(t pgx.Tx) error {
+		tag, err := t.Exec(ctx, `UPDATE store SET origin = $1, epoch = CASE WHEN origin = '' THEN epoch ELSE $2 END WHERE origin = $3`, now, newEpoch(), kept)
+		if err != nil || kept == "" || tag.RowsAffected() == 0 {
+			return err
+		}
 		d.log.Warn("postgres: the database was restored or a standby was promoted; channels have a new epoch", "was", kept, "is", now)
-	}
-	return err
+		return tables.Skip(ctx, tx{new(numbering), t})
+	})
 }
 
 // Attempts to connect at the start, until the limit of the caller's context.

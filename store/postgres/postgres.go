@@ -1,7 +1,8 @@
-// Package postgres is the store of several nodes: messages in a PostgreSQL
-// database, which any number of processes may use at once.
+// Package postgres is the store of several nodes: messages, members, schedules
+// and denials in a PostgreSQL database, which any number of processes may use at
+// once.
 //
-// It keeps six tables in a schema of its own (skein, unless the configuration
+// It keeps twelve tables in a schema of its own (skein, unless the configuration
 // or the URL's search_path names another one):
 //
 //	store      one row: the epoch, and the version of the schema
@@ -10,6 +11,9 @@
 //	message    (channel, seq) -> id, time, event, sender, data; also by namespace and time
 //	idem       (channel, key) -> the first result, until it expires
 //	litter     channels with messages that nobody can read any more
+//
+// and those of members, schedules and denials, which store/internal/tables
+// describes.
 //
 // The files in schema/ say what each column holds. Opening the store brings an
 // older schema up to date, whichever node comes first, and refuses a newer one.
@@ -27,6 +31,10 @@
 // their own. A group that touches channels of several writers goes to one more
 // writer, which holds the lanes of the others while it commits, so that what is
 // told to [store.Options.Committed] stays in order.
+//
+// Groups of memberships have a writer of their own, and so have the other ones of
+// store/internal/tables. Each takes what waits for it in one transaction, too,
+// and what the groups need is locked in an order that all nodes keep.
 //
 // # When the database is away
 //
@@ -61,6 +69,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // Config says where the database is and how it is used.
@@ -73,8 +82,8 @@ type Config struct {
 	// Schema holds the tables. Empty: the first name of the URL's search_path, or
 	// skein.
 	Schema string
-	// Writers is how many transactions may be committed at once, besides those that
-	// touch several channels; at most 32. Zero: 4.
+	// Writers is how many transactions with messages may be committed at once,
+	// besides those that touch several channels; at most 32. Zero: 4.
 	Writers int
 	// Readers is how many connections there are for reads. Zero: 8.
 	Readers int
@@ -114,10 +123,11 @@ type Store struct {
 
 	writes, reads *pgxpool.Pool
 	queue         *queue
-	lanes         []sync.Mutex // held while a writer commits and tells; the last one is nobody's
+	lanes         []sync.Mutex // held while a writer commits and tells
 	writers       sync.WaitGroup
 	seed          maphash.Seed
 	known         *knownNames
+	numbers       numbering
 
 	away   atomic.Bool // the database did not answer last time
 	life   context.Context
@@ -159,21 +169,21 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		opt:     cfg.Options,
 		log:     cfg.Logger,
 		timeout: cfg.Timeout,
-		queue:   newQueue(cfg.Writers + 1),
+		queue:   newQueue(cfg.Writers + 1 + tableLanes),
 		lanes:   make([]sync.Mutex, cfg.Writers),
 		seed:    maphash.MakeSeed(),
 	}
 	s.known = newKnownNames(s.seed)
 	s.life, s.end = context.WithCancel(context.Background())
-	// One more for groups of several writers, one for trims.
-	if s.writes, err = d.pool(cfg.Writers+2, true); err != nil {
+	// One more for groups of several writers, those of the tables, one for trims.
+	if s.writes, err = d.pool(cfg.Writers+1+tableLanes+1, true); err != nil {
 		return nil, err
 	}
 	if s.reads, err = d.pool(cfg.Readers, false); err != nil {
 		s.writes.Close()
 		return nil, err
 	}
-	for lane := range cfg.Writers + 1 {
+	for lane := range cfg.Writers + 1 + tableLanes {
 		s.writers.Go(func() { s.write(lane) })
 	}
 	return s, nil
@@ -199,9 +209,11 @@ func (s *Store) Close() error {
 // who has seen messages finds out that history may have been lost. Call it
 // after the database was restored from a backup into the same cluster.
 func (s *Store) NewEpochs(ctx context.Context) error {
-	return s.change(ctx, func(ctx context.Context, tx transaction) error {
-		_, err := tx.Exec(ctx, `UPDATE store SET epoch = $1`, newEpoch())
-		return err
+	return s.change(ctx, func(ctx context.Context, t transaction) error {
+		if _, err := t.Exec(ctx, `UPDATE store SET epoch = $1`, newEpoch()); err != nil {
+			return err
+		}
+		return tables.Skip(ctx, tx{&s.numbers, t})
 	})
 }
 

@@ -59,7 +59,7 @@ ORDER BY m.seq LIMIT $3`
 
 // querier is what a read needs of a connection.
 type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	session
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // Retention, in statements that every node may carry out at the same time: what
@@ -113,9 +114,14 @@ func (s *Store) Trim(ctx context.Context, rules []store.Keep, now time.Time, bud
 }
 
 func (s *Store) trimLocked(ctx context.Context, t *trimmer, rules []store.Keep, now time.Time, budget int) (done store.Trimmed, err error) {
-	err = s.change(ctx, func(ctx context.Context, tx transaction) error {
-		tag, err := tx.Exec(ctx, sqlTrimKeys, now.UnixMilli(), budget)
+	err = s.change(ctx, func(ctx context.Context, t transaction) error {
+		tag, err := t.Exec(ctx, sqlTrimKeys, now.UnixMilli(), budget)
 		done.Keys = int(tag.RowsAffected())
+		if left := budget - done.Keys; err == nil && left > 0 {
+			var n int
+			n, err = tables.Trim(ctx, tx{&s.numbers, t}, now.UnixMilli(), left)
+			done.Keys += n
+		}
 		return err
 	})
 	if err != nil {

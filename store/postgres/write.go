@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // What one transaction takes at most.
@@ -45,6 +46,14 @@ func (s *Store) Do(ctx context.Context, commands ...store.Command) ([]store.Resu
 
 // plan checks the commands of a group and finds out which writers it concerns.
 func (s *Store) plan(ctx context.Context, g *group) error {
+	var err error
+	if g.tables, g.bytes, err = tables.Check(g.commands); err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	if g.tables {
+		g.lane = s.tableLane(g.commands)
+		return nil
+	}
 	given := g.commands
 	for i, c := range given {
 		var channel string
@@ -120,8 +129,8 @@ func checkAppend(a *store.Append) error {
 	return nil
 }
 
-// write is the life of one writer. The last lane's is the one for groups that
-// concern several.
+// write is the life of one writer. Behind the lanes of messages are those of
+// groups that concern several of them, and of the tables.
 func (s *Store) write(lane int) {
 	w := &writer{store: s, lane: lane, keys: make(map[usedKey]struct{})}
 	var batch []*group
@@ -213,9 +222,12 @@ func (w *writer) attempt(ctx context.Context, batch []*group) {
 	for range maxRepeats {
 		begin := time.Now()
 		var done []outcome
-		if batch[0].alone {
+		switch {
+		case batch[0].tables:
+			done, err = s.writeTables(ctx, batch)
+		case batch[0].alone:
 			done, err = s.writeAlone(ctx, batch[0])
-		} else {
+		default:
 			done, err = s.writeBatch(ctx, batch)
 		}
 		w.observe(batch, begin, err)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // Backup writes all that the store holds at this moment into a new file, while
@@ -120,7 +122,7 @@ func prepareRestored(ctx context.Context, file, part string) (err error) {
 	if len(problems) > 0 {
 		return fmt.Errorf("%s is damaged: %s (%d problems in all)", file, problems[0], len(problems))
 	}
-	if err := c.exec("UPDATE meta SET v = ? WHERE k = 'epoch'", newEpoch()); err != nil {
+	if err := errors.Join(c.exec("UPDATE meta SET v = ? WHERE k = 'epoch'", newEpoch()), tables.Skip(ctx, tx{c})); err != nil {
 		return explainBackup(file, err)
 	}
 	// One file, with nothing beside it.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // Check implements [store.Store].
@@ -112,5 +114,5 @@ func (c *conn) check(ctx context.Context, report func(problem string)) (err erro
 			return err
 		}
 	}
-	return nil
+	return tables.Audit(ctx, tx{c}, report)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 type (
@@ -33,26 +34,40 @@ func (s *Store) Do(ctx context.Context, group ...store.Command) ([]store.Result,
 		return nil, err
 	}
 	j := &job{group: group}
-	for i, c := range group {
-		switch c := c.(type) {
-		case store.Append:
-			if err := checkAppend(&c); err != nil {
-				return nil, fmt.Errorf("sqlite: command %d: append: %w", i, err)
-			}
-			j.bytes += len(c.Channel) + len(c.Data) + len(c.Event) + 256
-		case store.Recall:
-			if c.Channel == "" && c.ID == "" || c.Seq == 0 && c.ID == "" {
-				return nil, fmt.Errorf("sqlite: command %d: recall: names no message", i)
-			}
-			j.bytes += 256
-		default:
-			return nil, fmt.Errorf("sqlite: command %d: %T is not known", i, c)
+	var err error
+	if j.tables, j.bytes, err = tables.Check(group); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	if !j.tables {
+		if err := checkMessages(j); err != nil {
+			return nil, err
 		}
 	}
 	if err := s.queue.do(ctx, j); err != nil {
 		return nil, err
 	}
 	return j.results, nil
+}
+
+// checkMessages checks the commands of a group and counts its bytes.
+func checkMessages(j *job) error {
+	for i, c := range j.group {
+		switch c := c.(type) {
+		case store.Append:
+			if err := checkAppend(&c); err != nil {
+				return fmt.Errorf("sqlite: command %d: append: %w", i, err)
+			}
+			j.bytes += len(c.Channel) + len(c.Data) + len(c.Event) + 256
+		case store.Recall:
+			if c.Channel == "" && c.ID == "" || c.Seq == 0 && c.ID == "" {
+				return fmt.Errorf("sqlite: command %d: recall: names no message", i)
+			}
+			j.bytes += 256
+		default:
+			return fmt.Errorf("sqlite: command %d: %T is not known", i, c)
+		}
+	}
+	return nil
 }
 
 func checkAppend(a *store.Append) error {

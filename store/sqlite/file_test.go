@@ -116,6 +116,7 @@ func TestOlderFilesAreBroughtUpToDate(t *testing.T) {
 		if r := publish(t, s, "room:1", "5"); r.Seq != 5 {
 			t.Errorf("%s: got %+v", file, r)
 		}
+		verifyTables(t, s, filepath.Base(file) != "1.sql")
 		if err := s.Check(t.Context(), func(p string) { t.Errorf("%s: %s", file, p) }); err != nil {
 			t.Error(err)
 		}
@@ -298,6 +299,10 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	for i := range 5 {
 		publish(t, s, "room:1", fmt.Sprint(i))
 	}
+	if _, err := s.Do(t.Context(), store.AddMembers{Channel: "room:1", Users: []string{"ann", "bob"}, Time: 1},
+		store.PutSchedule{Schedule: store.Schedule{Name: "daily", Next: 5}}, store.PutDenial{Denial: store.Denial{User: "eve", Time: 1}}); err != nil {
+		t.Fatal(err)
+	}
 	if err := sqlite.Check(t.Context(), dir, func(p string) { t.Error(p) }); err != nil {
 		t.Error(err) // while the server runs
 	}
@@ -313,6 +318,18 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		"UPDATE message SET recalled = 1 WHERE seq = 2":                  "channel room:1: message 2 was withdrawn and still has its content",
 		"UPDATE message SET age = 0 WHERE seq = 2":                       "channel room:1: message 2 is kept under another namespace",
 		"DELETE FROM namespace":                                          "channel room:1 belongs to namespace 1, which does not exist",
+		"UPDATE group_size SET n = 3":                                    "channel \"room:1\": it should have 3 members and has 2",
+		"DELETE FROM group_size":                                         "channel \"room:1\": it should have 0 members and has 2",
+		"DELETE FROM member":                                             "channel \"room:1\": it should have 2 members and has 0",
+		"INSERT INTO group_size VALUES (x'61', 0)":                       "channel \"a\": it should have 0 members and has 0",
+		"UPDATE member SET user_id = x'' WHERE user_id = x'616e6e'":      "channel \"room:1\": user \"\" is a member; neither may be empty",
+		"UPDATE schedule SET due = 4":                                    "schedule \"daily\": when it can be claimed does not agree with its next time 5 and its claim by \"\" until 0",
+		"UPDATE schedule SET due = NULL":                                 "schedule \"daily\": when it can be claimed does not agree",
+		"UPDATE schedule SET until = 9":                                  "schedule \"daily\": when it can be claimed does not agree",
+		"UPDATE counter SET n = 0 WHERE name = 'schedule'":               "schedule \"daily\": its version 1 is beyond the last one, 0",
+		"UPDATE counter SET n = 0 WHERE name = 'denial'":                 "denial of user \"eve\", token \"\": its seq 1 is beyond the last one, 0",
+		"UPDATE denial SET dated = 1":                                    "denial of user \"eve\", token \"\": seq 1 does not say whom it is about",
+		"DELETE FROM counter WHERE name = 'seen'":                        "of the 3 counters 2 are there",
 		"INSERT INTO idem VALUES (1, x'00', 9, 'x', 0, NULL)":            "a key of channel 1 points to message 9, which never was",
 		"DROP INDEX message_seq; DELETE FROM message WHERE seq IN (1,2)": "channel room:1: of the messages 1 to 5 only 3 are there",
 	} {

@@ -10,13 +10,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 //go:embed schema/*.sql
 var schemas embed.FS
 
 // version is the newest schema.
-const version = 1
+const version = 2
 
 // errNewer says that a newer program has written the file.
 var errNewer = errors.New("the file was written by a newer version of this program; use that version, or restore an older backup")
@@ -51,7 +53,7 @@ func migrate(c *conn) error {
 		}
 	}
 	// A file whose pages are damaged shows it here at the latest.
-	for _, table := range []string{"meta", "namespace", "channel", "message", "idem"} {
+	for _, table := range []string{"meta", "namespace", "channel", "message", "idem", "member", "group_size", "schedule", "denial", "seen", "counter"} {
 		if _, _, err := c.first("SELECT * FROM " + table + " LIMIT 1"); err != nil {
 			return err
 		}
@@ -107,6 +109,11 @@ func settleEpoch(c *conn, relaxed bool) (epoch string, err error) {
 			epoch = newEpoch()
 			if err := c.exec("INSERT INTO meta VALUES ('epoch', ?1) ON CONFLICT DO UPDATE SET v = ?1", epoch); err != nil {
 				return err
+			}
+			if found {
+				if err := tables.Skip(context.Background(), tx{c}); err != nil {
+					return err
+				}
 			}
 		}
 		if relaxed {

@@ -17,9 +17,10 @@ const (
 
 // job is something for the writer: a group of commands, or work of its own.
 type job struct {
-	group []store.Command
-	work  func(*writer) error // not nil: instead of a group
-	bytes int
+	group  []store.Command
+	tables bool                // the group is about members, schedules and denials
+	work   func(*writer) error // not nil: instead of a group
+	bytes  int
 
 	results []store.Result // written by the writer before done is closed
 	commits []store.Commit

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // reader lends a connection to fn, within a deadline.
@@ -189,10 +190,14 @@ func (s *Store) Stats(ctx context.Context) (st store.Stats, err error) {
 		if st.Channels > maxCounted {
 			messages = "SELECT coalesce(max(pos) - min(pos) + 1, 0) FROM (SELECT max(pos) AS pos FROM message UNION ALL SELECT min(pos) FROM message)"
 		}
-		return c.query(ctx, func(row []driverValue) error {
+		if err := c.query(ctx, func(row []driverValue) error {
 			st.Messages = number(row[0])
 			return nil
-		}, messages)
+		}, messages); err != nil {
+			return err
+		}
+		st.Members, st.Schedules, err = tables.Totals(ctx, tx{c})
+		return err
 	})
 	return st, err
 }

@@ -1,8 +1,10 @@
-// Package sqlite is the store of a single node: messages in one SQLite file,
-// skein.db, in a directory that one server at a time may use.
+// Package sqlite is the store of a single node: messages, members, schedules and
+// denials in one SQLite file, skein.db, in a directory that one server at a time
+// may use.
 //
-// It keeps five tables; schema/1.sql says what each column holds. Opening the
-// store brings an older file up to date and refuses a newer one.
+// It keeps eleven tables; the files in schema/ say what each column holds.
+// Opening the store brings an older file up to date and refuses a newer one. What
+// is done with members, schedules and denials is in store/internal/tables.
 //
 // # Writing
 //

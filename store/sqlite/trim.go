@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // scanChannels is how many heads the slow scan looks at in each step.
@@ -71,9 +72,18 @@ func (w *writer) trim(rules []store.Keep, now time.Time, budget int, t *store.Tr
 		t.More = true
 	}
 	n, err := w.c.changed("DELETE FROM idem WHERE (ch, key) IN (SELECT ch, key FROM idem WHERE expires < ? LIMIT ? + 0)", now.UnixMilli(), int64(budget))
+	if err != nil {
+		return err
+	}
 	t.Keys = n
-	t.More = t.More || n >= budget
-	return err
+	if left := budget - n; left > 0 {
+		if n, err = tables.Trim(context.Background(), tx{w.c}, now.UnixMilli(), left); err != nil {
+			return err
+		}
+		t.Keys += n
+	}
+	t.More = t.More || t.Keys >= budget
+	return nil
 }
 
 // raise moves a floor up, and notes what is to be deleted.

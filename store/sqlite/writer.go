@@ -215,6 +215,9 @@ func (w *writer) tell(jobs []*job) {
 // that a group which fails has changed nothing. Only where a command can meet
 // what the same group has written does it need a savepoint.
 func (w *writer) group(j *job) error {
+	if j.tables {
+		return w.tables(j)
+	}
 	if len(j.group) > 1 && mixed(j.group) {
 		return w.careful(j)
 	}

@@ -81,13 +81,19 @@ func testObserver(s *subject) {
 	s.recalls("room:1", 1, 1)
 	s.trim(noon, 1)
 	s.stats()
+	s.users("room:1", 1)
+	s.channels("alice", 1)
+	s.scheduleNames("", 1)
+	s.due(1)
+	s.denials(0, 1)
+	s.lastSeen("alice")
 	s.close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.commits != 3 || w.groups != 3 || w.commands != 4 || w.failed != 0 {
 		s.Errorf("told of %d commits with %d groups of %d commands and %d failures", w.commits, w.groups, w.commands, w.failed)
 	}
-	for _, what := range []string{"heads", "read", "recalls", "trim", "stats", "check"} {
+	for _, what := range []string{"heads", "read", "recalls", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen"} {
 		if w.queries[what] == 0 {
 			s.Errorf("not told of %s: %v", what, w.queries)
 		}
@@ -208,6 +214,14 @@ func testClosed(s *subject) {
 	s.expect("read", store.ErrClosed, err)
 	_, err = closed.Recalls(ctx, "room:1", 1, 1)
 	s.expect("recalls", store.ErrClosed, err)
+	_, err = closed.Do(ctx, store.SawUsers{})
+	s.expect("do of another kind", store.ErrClosed, err)
+	_, err = closed.Members(ctx, "room:1", "", 1)
+	s.expect("members", store.ErrClosed, err)
+	_, err = closed.Schedule(ctx, "a")
+	s.expect("schedule", store.ErrClosed, err)
+	_, err = closed.LastSeen(ctx, "alice")
+	s.expect("last seen", store.ErrClosed, err)
 	_, err = closed.Trim(ctx, nil, time.UnixMilli(noon), 1)
 	s.expect("trim", store.ErrClosed, err)
 	_, err = closed.Stats(ctx)

@@ -28,7 +28,10 @@
 // implementations to these bounds: epochs have 8 to 16 characters; at least
 // 16 MiB and at most 256 MiB wait for a store that is slow; a step of
 // [store.Store.Trim] deletes at most twice its budget, and steps that are
-// repeated until More is false leave nothing undone that the rules ask for.
+// repeated until More is false leave nothing undone that the rules ask for;
+// channels, users, tokens, owners and reasons have at most 1,024 bytes and devices
+// 512; and what is refused is named as "command 1: add members: Users[0]: …", with
+// the place of the command, its name in plain words, the field and the reason.
 package storetest
 
 import (
@@ -96,6 +99,20 @@ func Run(t *testing.T, empty func() Opener) {
 		{"close refuses what waits", testCloseRefuses},
 		{"stats count", testStats},
 		{"a crowd loses nothing", testCrowd},
+		{"members come and go", testMembers},
+		{"lists go by bytes", testNamesInPages},
+		{"a channel has a hundred thousand members", testManyMembers},
+		{"a crowd of members adds up", testMembersCrowd},
+		{"what is not about messages is done whole or not at all", testTableGroups},
+		{"what is no member, schedule or denial is named", testTablesRefused},
+		{"schedules are put and deleted", testSchedules},
+		{"a schedule is claimed and finished", testClaims},
+		{"schedules are due in order", testDue},
+		{"a schedule is given to one of many", testClaimRace},
+		{"denials have a seq", testDenials},
+		{"who asks for denials misses none", testDenialPoller},
+		{"trim deletes expired denials", testTrimDenials},
+		{"users were seen", testSeen},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &subject{T: t, place: empty()}
@@ -105,6 +122,8 @@ func Run(t *testing.T, empty func() Opener) {
 		})
 	}
 	t.Run("whatever is done, it is like its model", func(t *testing.T) { likeItsModel(t, empty) })
+	t.Run("whatever is done with members, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawMembers, checkMembers)(t, empty) })
+	t.Run("whatever is done with schedules, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawSchedule, checkSchedules)(t, empty) })
 }
 
 // subject is a store under test and what it has told.

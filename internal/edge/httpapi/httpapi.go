@@ -102,7 +102,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer bodies.Put(body)
-	ctx := verb.WithCaller(r.Context(), verb.Caller{Name: key.Name})
+	ctx := verb.WithCaller(r.Context(), verb.Caller{Name: key.Name, Scopes: key.Scopes})
 	var result []byte
 	if name == "batch" {
 		result, err = a.batch(ctx, key, body.Bytes())

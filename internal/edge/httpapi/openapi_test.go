@@ -136,6 +136,7 @@ func TestParamsSchemas(t *testing.T) {
 		{"disconnect", []string{`{"user":"u","device":"d","code":4001,"message":"m","last":{"event":"e","data":1},"reconnect":true}`}, []string{`{"code":"4001"}`, `{"reconnect":1}`, `{"last":{"event":"e"}}`}},
 		{"online", []string{`{"users":["a","b"]}`, `{"connections":[]}`}, []string{`{"users":"a"}`, `{"users":[1]}`}},
 		{"connections", []string{`{}`, `{"user":"u","channel":"room:1","after":` + c + `,"limit":1}`}, []string{`{"limit":true}`}},
+		{"call", []string{`{"connection":` + c + `,"method":"m","data":[1],"timeout":100}`, `{"user":"u","device":"d","method":"m"}`}, []string{`{"user":"u"}`, `{"method":5}`, `{"user":"u","method":"m","timeout":"5s"}`}},
 		{"session.get", []string{`{"connection":` + c + `}`}, []string{`{}`}},
 		{"session.set", []string{`{"connection":` + c + `,"data":{"a":1}}`}, []string{`{"connection":` + c + `}`}},
 		{"session.merge", []string{`{"connection":` + c + `,"data":{"a":null}}`}, []string{`{"data":{}}`}},

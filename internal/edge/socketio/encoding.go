@@ -44,7 +44,11 @@ func (e encoding) Append(dst, frame []byte) []byte {
 	case protocol.TypeOK, protocol.TypeError:
 		if p.HasID, p.ID = number(f.ID); p.HasID {
 			p.Kind = sio.Ack
-			p.Data = append(append(append(p.Data, '['), frame...), ']')
+			if reply := f.Raw("reply"); reply != nil { // the application answers the event
+				p.Data = arrayOfData(reply)
+			} else {
+				p.Data = append(append(append(p.Data, '['), frame...), ']')
+			}
 			break
 		}
 		p.Data = control(frame)
@@ -87,6 +91,14 @@ func appendEvent(dst, name, data []byte) []byte {
 		data = []byte("null")
 	}
 	return append(append(dst, ','), data...)
+}
+
+// arrayOfData gives what dataOf made of arguments as their array.
+func arrayOfData(data []byte) []byte {
+	if args, ok := several(data); ok {
+		return append([]byte(nil), args...)
+	}
+	return append(append([]byte{'['}, data...), ']')
 }
 
 func trim(b []byte) []byte {

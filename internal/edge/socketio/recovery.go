@@ -273,7 +273,7 @@ func (l *lost) take(at *place, h *Handshake, dialect sio.Dialect) *state {
 	}
 	st.timer.Stop()
 	channel, seq, ok := parseOffset(offset)
-	if !ok || st.namespace != at.name || st.dialect != dialect || !st.identity.Expires.IsZero() && time.Now().After(st.identity.Expires) || !st.locate(channel, seq) {
+	if !ok || st.namespace != at.name || st.dialect != dialect || !st.identity.Expires.IsZero() && time.Now().After(st.identity.Expires.Time()) || !st.locate(channel, seq) {
 		return nil
 	}
 	for _, k := range st.channels {

@@ -234,7 +234,7 @@ func TestPublishParamsThatAreRefused(t *testing.T) {
 		{`{"to":"room:1","data":1}`, "bad_request: to: must be a target or a list of targets, not a string"},
 		{`{"to":{},"data":1}`, "bad_request: to: names 0 kinds of target; exactly one is needed"},
 		{`{"to":{"user":"a","channel":"room:1"},"data":1}`, "bad_request: to: names 2 kinds of target; exactly one is needed"},
-		{`{"to":{"group":"a"},"data":1}`, "bad_request: to.group: is not a kind of target; use channel, connection, user or all"},
+		{`{"to":{"group":"a"},"data":1}`, "bad_request: to.group: is not a kind of target; use channel, connection, user, members or all"},
 		{`{"to":{"user":5},"data":1}`, "bad_request: to.user: must be a string, not a number"},
 		{`{"to":{"user":""},"data":1}`, "bad_request: to.user: is missing"},
 		{`{"to":{"channel":"room"},"data":1}`, `bad_request: to.channel: "room" is not a channel name; write namespace:name`},

@@ -19,6 +19,7 @@ func (f *Feature) registerFrames(s *session.Server) {
 
 // sub answers `sub`.
 func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
+	user := s.User() // whose rights are looked up
 	channel, space, by, err := f.maySub(ctx, s, fr)
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Fram
 			return fault.New(fault.Denied, "presence: join and leave are not shown in %s", channel)
 		}
 	}
-	opt := hub.SubOptions{Presence: presence, Limit: f.subscriptions(), By: by}
+	opt := hub.SubOptions{Presence: presence, Limit: f.subscriptions(), By: by, User: &user}
 	if space.IsLog() {
 		err = f.subLog(ctx, s, fr, channel, space, opt)
 	} else {
@@ -134,7 +135,7 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 		case err != nil:
 			return err
 		case m.Reply != nil:
-			s.OK(fr, func(b []byte) []byte { return protocol.AppendData(append(b, `,"data":`...), m.Reply) })
+			s.OK(fr, func(b []byte) []byte { return protocol.AppendData(append(b, `,"reply":`...), m.Reply) })
 			return nil
 		case !m.Allowed:
 			return session.Denied(publish, channel)

@@ -29,6 +29,7 @@ type Target struct {
 	Channel    string `json:"channel,omitempty" jsonschema:"a channel"`
 	Connection string `json:"connection,omitempty" jsonschema:"a connection"`
 	User       string `json:"user,omitempty" jsonschema:"all connections of a user"`
+	Members    string `json:"members,omitempty" jsonschema:"a channel: every connection that is subscribed to it because its user is a member"`
 	All        string `json:"all,omitempty" jsonschema:"connections: everybody; users: everybody who is bound to a user"`
 }
 
@@ -178,13 +179,16 @@ func (t *Target) read(at string, raw []byte) error {
 		case "user":
 			t.User = text
 			err = protocol.UserID(at+".user", text)
+		case "members":
+			t.Members = text
+			_, err = protocol.Namespace(at+".members", text)
 		case "all":
 			t.All = text
 			if text != "connections" && text != "users" {
 				err = fault.Field(at+".all", "must be \"connections\" or \"users\"")
 			}
 		default:
-			err = fault.Field(at+"."+name, "is not a kind of target; use channel, connection, user or all")
+			err = fault.Field(at+"."+name, "is not a kind of target; use channel, connection, user, members or all")
 		}
 		return err == nil
 	})
@@ -200,15 +204,18 @@ func (t *Target) read(at string, raw []byte) error {
 func (f *Feature) publishVerb(ctx context.Context, p PublishParams) (PublishResult, error) {
 	spaces := make([]*hub.Space, len(p.To))
 	for i, t := range p.To {
-		if t.Channel == "" {
-			continue
-		}
-		field := "to.channel"
+		at := "to"
 		if len(p.To) > 1 {
-			field = "to[" + strconv.Itoa(i) + "].channel"
+			at = "to[" + strconv.Itoa(i) + "]"
 		}
 		var err error
-		if spaces[i], err = f.space(field, t.Channel); err != nil {
+		switch {
+		case t.Channel != "":
+			spaces[i], err = f.space(at+".channel", t.Channel)
+		case t.Members != "":
+			_, err = f.space(at+".members", t.Members)
+		}
+		if err != nil {
 			return PublishResult{}, err
 		}
 	}
@@ -277,6 +284,8 @@ func (f *Feature) sendOne(ctx context.Context, t Target, m protocol.Msg, except 
 	case t.Channel != "":
 		m.Channel = t.Channel
 		return f.hub.Publish(ctx, t.Channel, frameOf(&m), except)
+	case t.Members != "":
+		return f.hub.PublishMembers(ctx, t.Members, frameOf(&m), except)
 	case t.All != "":
 		return f.hub.PublishAll(ctx, t.All == "users", frameOf(&m), except)
 	}
@@ -378,6 +387,11 @@ func (f *Feature) meant(t Target) (conns []*hub.Conn) {
 	case t.Channel != "":
 		if ch := f.hub.Channel(t.Channel); ch != nil {
 			return ch.Conns()
+		}
+		return nil
+	case t.Members != "":
+		if ch := f.hub.Channel(t.Members); ch != nil {
+			return ch.MemberConns()
 		}
 		return nil
 	case t.All != "":

@@ -76,9 +76,23 @@ func (f *Feature) subscribeVerb(ctx context.Context, p SubscribeParams) (r Subsc
 	return r, nil
 }
 
+// Join subscribes a session to a channel, for a reason of the server's; with a user,
+// if it is his.
+func (f *Feature) Join(ctx context.Context, s *session.Session, user *string, channel string, by hub.Reason) error {
+	space, err := f.space("channel", channel)
+	if err != nil {
+		return err
+	}
+	_, err = f.subscribeAs(ctx, &s.Conn, channel, space, hub.SubOptions{By: by, User: user})
+	return err
+}
+
 // subscribeOne subscribes one connection; in a log channel, from the next message on.
 func (f *Feature) subscribeOne(ctx context.Context, c *hub.Conn, channel string, space *hub.Space) (fresh bool, err error) {
-	opt := hub.SubOptions{By: hub.Ordered, Limit: f.subscriptions()}
+	return f.subscribeAs(ctx, c, channel, space, hub.SubOptions{By: hub.Ordered, Limit: f.subscriptions()})
+}
+
+func (f *Feature) subscribeAs(ctx context.Context, c *hub.Conn, channel string, space *hub.Space, opt hub.SubOptions) (fresh bool, err error) {
 	if space.IsLog() {
 		return f.feeds.Subscribe(ctx, c, channel, space, feed.From{Echo: true}, opt, func(j feed.Joining) []byte {
 			return session.Subscribed(channel, "server", func(b []byte) []byte { return appendHead(b, j) })

@@ -20,23 +20,26 @@ import (
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/internal/verb"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
 )
 
 // Feature is the live connections of one server.
 type Feature struct {
-	hub *hub.Hub
-	lag func(*hub.Sub) uint64
+	hub  *hub.Hub
+	lag  func(*hub.Sub) uint64
+	seen func(ctx context.Context, users []string) ([]store.Seen, error)
 }
 
 // New registers the feature's verbs. lag tells how many messages a subscription
-// to a log channel lacks.
-func New(h *hub.Hub, lag func(*hub.Sub) uint64, r *verb.Registry) *Feature {
-	f := &Feature{hub: h, lag: lag}
+// to a log channel lacks, seen when users were last there.
+func New(h *hub.Hub, lag func(*hub.Sub) uint64, seen func(ctx context.Context, users []string) ([]store.Seen, error), r *verb.Registry) *Feature {
+	f := &Feature{hub: h, lag: lag, seen: seen}
 	verb.Add(r, "bind", "Binds a connection to a user.", f.bind)
 	verb.Add(r, "unbind", "Makes a connection anonymous.", f.unbind)
 	verb.Add(r, "disconnect", "Ends a connection, or those of a user, with a last message if wanted.", f.disconnect)
 	verb.Add(r, "online", "Tells which users or connections are online.", f.online)
 	verb.Add(r, "connections", "Lists live connections.", f.connections)
+	verb.Add(r, "call", "Calls a method of a client, or of every client of a user, and waits for the replies.", f.call)
 	verb.Add(r, "session.get", "Reads the session of a connection.", f.sessionGet)
 	verb.Add(r, "session.set", "Replaces the session of a connection.", f.sessionSet)
 	verb.Add(r, "session.merge", "Merges into the session of a connection (RFC 7396).", f.sessionMerge)
@@ -177,6 +180,7 @@ func (f *Feature) disconnect(_ context.Context, p DisconnectParams) (Count, erro
 type OnlineParams struct {
 	Users       []string `json:"users,omitempty"`
 	Connections []string `json:"connections,omitempty"`
+	Seen        bool     `json:"seen,omitempty" jsonschema:"with users: tell also when those that are offline were last there"`
 }
 
 // Online is what is known of one user or connection.
@@ -184,11 +188,12 @@ type Online struct {
 	Online      bool     `json:"online"`
 	Connections int      `json:"connections"`
 	Devices     []string `json:"devices"`
+	Seen        int64    `json:"seen,omitempty" jsonschema:"when a user that is offline was last there, Unix milliseconds; absent when he never was, or was not asked for"`
 }
 
 const maxOnline = 10_000
 
-func (f *Feature) online(_ context.Context, p OnlineParams) (map[string]Online, error) {
+func (f *Feature) online(ctx context.Context, p OnlineParams) (map[string]Online, error) {
 	if (p.Users == nil) == (p.Connections == nil) {
 		return nil, fault.Field("users", "name either users or connections")
 	}
@@ -196,8 +201,23 @@ func (f *Feature) online(_ context.Context, p OnlineParams) (map[string]Online, 
 		return nil, fault.Field("users", "at most %d can be asked for at once", maxOnline)
 	}
 	result := make(map[string]Online, len(p.Users)+len(p.Connections))
+	var away []string
 	for _, user := range p.Users {
-		result[user] = onlineOf(f.hub.UserConns(user))
+		o := onlineOf(f.hub.UserConns(user))
+		if result[user] = o; !o.Online && p.Seen {
+			away = append(away, user)
+		}
+	}
+	if len(away) > 0 {
+		seen, err := f.seen(ctx, away)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range seen {
+			o := result[s.User]
+			o.Seen = s.Time
+			result[s.User] = o
+		}
 	}
 	for _, text := range p.Connections {
 		var conns []*hub.Conn

@@ -130,7 +130,7 @@ func start(t *testing.T) *world {
 	w.Server = session.NewServer(session.Config{Hub: h, Clock: clock, Verifier: verifier, Settings: session.Settings{
 		AuthTimeout: time.Hour, Heartbeat: time.Second, Depth: 16, FramesPerSecond: -1, Anonymous: true, Dev: true,
 	}})
-	connection.New(h, func(*hub.Sub) uint64 { return 0 }, w.verbs)
+	connection.New(h, func(*hub.Sub) uint64 { return 0 }, nil, w.verbs)
 	t.Cleanup(func() {
 		clock.Close()
 		w.Close()

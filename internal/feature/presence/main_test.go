@@ -122,6 +122,7 @@ func start(t *testing.T) *world {
 	}
 	h := hub.New(hub.Config{Encodings: []hub.Encoding{lines{}}, Shards: 1})
 	h.SetSpaces([]*hub.Space{
+		{Name: "crowd", Kind: "event", Subscribe: auth.Anyone, PresenceTo: auth.Anyone, Presence: hub.PresenceMembers, PresenceMax: 2, PresenceGrace: time.Hour},
 		{Name: "room", Kind: "event", Subscribe: auth.Anyone, Publish: auth.User, PresenceTo: auth.Anyone, Presence: hub.PresenceMembers},
 		{Name: "hall", Kind: "event", Subscribe: auth.Anyone, Publish: auth.Server, PresenceTo: auth.Anyone, Presence: hub.PresenceCounts},
 		{Name: "dark", Kind: "event", Subscribe: auth.User, Publish: auth.User, PresenceTo: auth.Anyone},

@@ -1,11 +1,11 @@
 // Package presence tells who is subscribed to a channel. It answers the frame
-// presence and offers the verb presence. Join and leave are announced by the
-// hub. It stores nothing: presence is what is connected now.
+// presence and offers the verb presence. Join and leave, and the counts of large
+// channels, are announced by the hub. It stores nothing and has no goroutines:
+// presence is what is connected now.
 package presence
 
 import (
 	"context"
-	"encoding/json"
 	"strconv"
 
 	"github.com/skein-realtime/skein/internal/auth"
@@ -52,28 +52,40 @@ func (f *Feature) frame(ctx context.Context, s *session.Session, fr *protocol.Fr
 	}
 	s.OK(fr, func(b []byte) []byte {
 		b = protocol.AppendString(append(b, `,"channel":`...), channel)
-		var members []hub.Member
-		connections, users := 0, 0
-		if ch != nil {
-			connections, users = ch.Counts()
-			if space.Presence == hub.PresenceMembers {
-				members = ch.Members(hub.MaxMembers)
-			}
-		}
-		if space.Presence == hub.PresenceMembers {
-			b = append(b, `,"members":[`...)
-			for i, m := range members {
-				if i > 0 {
-					b = append(b, ',')
-				}
-				b = appendMember(b, m)
-			}
-			b = append(b, ']')
-		}
-		b = strconv.AppendInt(append(b, `,"connections":`...), int64(connections), 10)
-		return strconv.AppendInt(append(b, `,"users":`...), int64(users), 10)
+		return appendShown(b, f.shown(ch, space), space)
 	})
 	return nil
+}
+
+// shown is what a client may see.
+func (f *Feature) shown(ch *hub.Channel, space *hub.Space) (shown hub.Shown) {
+	switch {
+	case ch == nil:
+	case space.Presence == hub.PresenceMembers:
+		return f.hub.Shown(ch)
+	default:
+		shown.Connections, shown.Users = ch.Counts()
+	}
+	return shown
+}
+
+func appendShown(b []byte, shown hub.Shown, space *hub.Space) []byte {
+	if space.Presence == hub.PresenceMembers && !shown.Large {
+		b = append(b, `,"members":[`...)
+		for i, m := range shown.Members {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendMember(b, m)
+		}
+		b = append(b, ']')
+	}
+	b = strconv.AppendInt(append(b, `,"connections":`...), int64(shown.Connections), 10)
+	b = strconv.AppendInt(append(b, `,"users":`...), int64(shown.Users), 10)
+	if shown.Large {
+		b = append(b, `,"large":true`...)
+	}
+	return b
 }
 
 func appendMember(b []byte, m hub.Member) []byte {
@@ -87,44 +99,4 @@ func appendMember(b []byte, m hub.Member) []byte {
 		b = append(append(b, `,"data":`...), m.Data...)
 	}
 	return append(b, '}')
-}
-
-// Params of the verb presence.
-type Params struct {
-	Channel string `json:"channel"`
-}
-
-// Result of the verb presence.
-type Result struct {
-	Members     []Member `json:"members" jsonschema:"at most 1000"`
-	Connections int      `json:"connections"`
-	Users       int      `json:"users"`
-}
-
-// Member is one user, or one anonymous connection, that is subscribed.
-type Member struct {
-	User        string          `json:"user,omitempty"`
-	Connections int             `json:"connections"`
-	Data        json.RawMessage `json:"data,omitempty"`
-}
-
-// verb answers the server, to whom everything is shown.
-func (f *Feature) verb(_ context.Context, p Params) (Result, error) {
-	r := Result{Members: []Member{}}
-	namespace, err := protocol.Namespace("channel", p.Channel)
-	if err != nil {
-		return r, err
-	}
-	if f.hub.Space(namespace) == nil {
-		return r, fault.New(fault.NotFound, "channel: namespace %q is not configured", namespace)
-	}
-	ch := f.hub.Channel(p.Channel)
-	if ch == nil {
-		return r, nil
-	}
-	r.Connections, r.Users = ch.Counts()
-	for _, m := range ch.Members(hub.MaxMembers) {
-		r.Members = append(r.Members, Member{User: m.User, Connections: m.Connections, Data: m.Data})
-	}
-	return r, nil
 }

@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -110,6 +111,73 @@ func TestTheVerbShowsEverything(t *testing.T) {
 		`{}`:                    "bad_request: channel: is missing",
 		`{"channel":"room"}`:    `bad_request: channel: "room" is not a channel name; write namespace:name`,
 		`{"channel":"attic:1"}`: `not_found: channel: namespace "attic" is not configured`,
+	} {
+		if _, got := w.run("presence", params); got != want {
+			t.Errorf("%s: got %s, want %s", params, got, want)
+		}
+	}
+}
+
+func TestTheFrameShowsTheCountsOfALargeChannel(t *testing.T) {
+	w := start(t)
+	a, b := w.open("ann", ""), w.open("bob", "")
+	w.subscribe(a, "crowd:1", true)
+	w.subscribe(b, "crowd:1", false)
+	a.expect("join")
+	a.send(`{"type":"presence","id":1,"channel":"crowd:1"}`)
+	members := []any{map[string]any{"user": "ann", "connections": 1.0}, map[string]any{"user": "bob", "connections": 1.0}}
+	want := map[string]any{"type": "ok", "id": 1.0, "channel": "crowd:1", "members": members, "connections": 2.0, "users": 2.0}
+	if diff := cmp.Diff(want, a.next()); diff != "" {
+		t.Error(diff)
+	}
+	w.hub.Unsubscribe(&b.Conn, "crowd:1")
+	a.send(`{"type":"presence","id":1,"channel":"crowd:1"}`)
+	if diff := cmp.Diff(want, a.next()); diff != "" {
+		t.Errorf("one whose leave is held back: %s", diff)
+	}
+	w.subscribe(b, "crowd:1", false)
+	w.subscribe(w.open("cid", ""), "crowd:1", false)
+	got := a.expect("presence")
+	delete(got, "time")
+	if diff := cmp.Diff(map[string]any{"type": "presence", "channel": "crowd:1", "connections": 3.0, "users": 3.0, "large": true}, got); diff != "" {
+		t.Error(diff)
+	}
+	a.send(`{"type":"presence","id":2,"channel":"crowd:1"}`)
+	want = map[string]any{"type": "ok", "id": 2.0, "channel": "crowd:1", "connections": 3.0, "users": 3.0, "large": true}
+	if diff := cmp.Diff(want, a.next()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheVerbGivesPages(t *testing.T) {
+	w := start(t)
+	names := []string{"ann", "bob", "bob", "connection:x", "user:y", "", ""}
+	for _, user := range names {
+		w.subscribe(w.open(user, ""), "crowd:1", false)
+	}
+	var users []string
+	after, pages := "", 0
+	for more := true; more; pages++ {
+		got, failed := w.run("presence", fmt.Sprintf(`{"channel":"crowd:1","limit":2,"after":%q}`, after))
+		if failed != "" || got["connections"] != 7.0 || got["users"] != 4.0 {
+			t.Fatalf("got %v, %s", got, failed)
+		}
+		for _, m := range got["members"].([]any) {
+			member := m.(map[string]any)
+			user, _ := member["user"].(string)
+			users = append(users, fmt.Sprint(user, " ", member["connections"]))
+		}
+		after, more = got["next"].(string)
+	}
+	if diff := cmp.Diff([]string{"ann 1", "bob 2", "connection:x 1", "user:y 1", " 1", " 1"}, users); diff != "" || pages != 3 {
+		t.Errorf("%d pages; %s", pages, diff)
+	}
+	for params, want := range map[string]string{
+		`{"channel":"crowd:1","limit":1001}`:           "bad_request: limit: 1001 is not between 1 and 1000",
+		`{"channel":"crowd:1","limit":-1}`:             "bad_request: limit: -1 is not between 1 and 1000",
+		`{"channel":"crowd:1","after":"ann"}`:          "bad_request: after: is not what next gave",
+		`{"channel":"crowd:1","after":"user:"}`:        "bad_request: after: is not what next gave",
+		`{"channel":"crowd:1","after":"connection:1"}`: "bad_request: after: is not what next gave",
 	} {
 		if _, got := w.run("presence", params); got != want {
 			t.Errorf("%s: got %s, want %s", params, got, want)

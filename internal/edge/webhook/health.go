@@ -1,0 +1,71 @@
+package webhook
+
+import (
+	"sync"
+	"time"
+)
+
+// The states of [Health].
+const (
+	StateOK      = "ok"      // the last request was answered as it should be, or there was none
+	StateFailing = "failing" // the last request was not
+	StateOpen    = "open"    // the backend failed so often that it is left alone for now
+)
+
+// Health is how a backend does, for people and for readiness.
+type Health struct {
+	State    string        // one of the states above
+	Since    time.Time     // when the state began
+	Error    string        // what went wrong last, also if all is well again; empty: nothing ever
+	ErrorAt  time.Time     // when; zero: never
+	Status   int           // of the last answer, 200 for any 2xx; zero: there was none
+	Latency  time.Duration // of good answers, newer ones counting more; zero: there was none
+	Queue    int           // told events that wait or are being sent
+	UnderWay int           // requests
+}
+
+// health is what requests have shown.
+type health struct {
+	mu      sync.Mutex // guards what follows
+	failing bool
+	since   time.Time
+	err     string
+	errAt   time.Time
+	status  int
+	latency time.Duration
+}
+
+// note draws the conclusions from a request; e is nil when it was answered well.
+func (h *health) note(e *Error, start, end time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if failing := e != nil; failing != h.failing {
+		h.failing, h.since = failing, end
+	}
+	if e != nil {
+		h.err, h.errAt, h.status = e.Error(), end, e.Status
+		return
+	}
+	h.status = 200
+	if took := end.Sub(start); h.latency == 0 {
+		h.latency = took
+	} else {
+		h.latency += (took - h.latency) / 8
+	}
+}
+
+// Health tells how the backend does.
+func (c *Client) Health() Health {
+	h := &c.health
+	h.mu.Lock()
+	s := Health{State: StateOK, Since: h.since, Error: h.err, ErrorAt: h.errAt, Status: h.status, Latency: h.latency}
+	if h.failing {
+		s.State = StateFailing
+	}
+	h.mu.Unlock()
+	if since, open := c.breaker.openSince(); open {
+		s.State, s.Since = StateOpen, since
+	}
+	s.Queue, s.UnderWay = int(c.pending.Load()), len(c.slots)
+	return s
+}

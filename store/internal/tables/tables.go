@@ -1,0 +1,304 @@
+// Package tables carries out the commands and reads of members, schedules and
+// denials for every store that keeps them in SQL tables. It is written once, in
+// the SQL that SQLite and PostgreSQL share; where they differ much, for lists and
+// locks, it asks for the [Dialect].
+//
+// A store gives it transactions ([Tx]) and makes the tables; the package itself
+// stores nothing outside of them and starts no goroutine. It does not read
+// clocks: times come with the commands.
+//
+// # Tables
+//
+//	member      (channel, user_id) -> since; also by (user_id, channel)
+//	group_size  channel -> n, how many members it has; no row when it has none
+//	schedule    name -> plan, state, next, version, owner, until; also by due
+//	denial      seq -> who, since when, until when; also by who and by its end
+//	seen        user_id -> the device and the time
+//	counter     the last version of a schedule and the last seq of a denial
+//
+// Names and ids are bytes (BLOB, bytea), so that their order is that of bytes
+// and nothing that people may write is lost.
+//
+// # Order of locks
+//
+// Several processes may write to one PostgreSQL. The row of group_size stands
+// for all memberships of its channel: whoever changes them has it locked, so n
+// is exact. The row of counter stands for all schedules and all denials: their
+// changes take turns, so numbers appear in their order and two claims see each
+// other. [Do] locks first the sizes, by channel, then the counters, by name;
+// nobody waits in a circle.
+package tables
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/skein-realtime/skein/store"
+)
+
+// Dialect is the database behind a [Tx].
+type Dialect int
+
+// SQLite has one writer, and a list is gone through one by one. PostgreSQL has
+// others that write at the same time, and a list is one argument.
+const (
+	SQLite Dialect = iota
+	PostgreSQL
+)
+
+// Tx is a transaction, or for reads a moment of the database. A query has ? for
+// its arguments, which are int64, []byte, nil or, in PostgreSQL, [][]byte and
+// []int64. Each query is one of a few constants, so preparing it once pays.
+type Tx interface {
+	Dialect() Dialect
+	// Exec carries out a statement and tells how many rows it changed.
+	Exec(ctx context.Context, query string, args ...any) (changed int64, err error)
+	// Query calls row for each row. Until it returns nothing else is asked.
+	Query(ctx context.Context, query string, row func(Scan) error, args ...any) error
+}
+
+// Scan puts the columns of a row into *int64 and *[]byte.
+type Scan = func(columns ...any) error
+
+// Outcome is what became of a group: its results, or the error of the contract
+// ([store.ErrConflict], [store.ErrNotFound]) for which nothing of it happened.
+type Outcome struct {
+	Results []store.Result
+	Err     error
+}
+
+// Do carries out groups that [Check] has found good, one after the other, in one
+// transaction. After an error the transaction must be rolled back.
+func Do(ctx context.Context, tx Tx, groups ...[]store.Command) ([]Outcome, error) {
+	sizes, err := lock(ctx, tx, groups)
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make([]Outcome, len(groups))
+	for i, g := range groups {
+		if outcomes[i], err = carryOut(ctx, tx, g); err != nil {
+			return nil, err
+		}
+	}
+	return outcomes, dropEmpty(ctx, tx, sizes)
+}
+
+// carryOut does the commands of one group. One that fails has changed nothing
+// itself, so only what came before it needs to be taken back.
+func carryOut(ctx context.Context, tx Tx, group []store.Command) (o Outcome, err error) {
+	careful := len(group) > 1 && slices.ContainsFunc(group, mayFail)
+	if careful {
+		if _, err := tx.Exec(ctx, "SAVEPOINT one"); err != nil {
+			return o, err
+		}
+	}
+	for _, c := range group {
+		r, err := apply(ctx, tx, c)
+		switch {
+		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
+			o = Outcome{Err: err}
+			if careful {
+				if _, err := tx.Exec(ctx, "ROLLBACK TO SAVEPOINT one"); err != nil {
+					return o, err
+				}
+				_, err = tx.Exec(ctx, "RELEASE SAVEPOINT one")
+				return o, err
+			}
+			return o, nil
+		case err != nil:
+			return o, err
+		}
+		o.Results = append(o.Results, r)
+	}
+	if careful {
+		_, err = tx.Exec(ctx, "RELEASE SAVEPOINT one")
+	}
+	return o, err
+}
+
+func mayFail(c store.Command) bool {
+	switch c := c.(type) {
+	case store.PutSchedule:
+		return c.If != nil
+	case store.DeleteSchedule:
+		return true
+	}
+	return false
+}
+
+func apply(ctx context.Context, tx Tx, c store.Command) (store.Result, error) {
+	switch c := c.(type) {
+	case store.AddMembers:
+		return addMembers(ctx, tx, c)
+	case store.RemoveMembers:
+		return removeMembers(ctx, tx, c)
+	case store.PutSchedule:
+		return putSchedule(ctx, tx, c)
+	case store.DeleteSchedule:
+		return deleteSchedule(ctx, tx, c)
+	case store.ClaimSchedule:
+		return claimSchedule(ctx, tx, c)
+	case store.FinishSchedule:
+		return finishSchedule(ctx, tx, c)
+	case store.PutDenial:
+		return putDenial(ctx, tx, c)
+	case store.SawUsers:
+		return sawUsers(ctx, tx, c)
+	}
+	return nil, unknown(c)
+}
+
+// The statements of the counters. That of seen counts nothing and is only a lock.
+const (
+	sqlNextSchedule = `UPDATE counter SET n = n + 1 WHERE name = 'schedule' RETURNING n`
+	sqlNextDenial   = `UPDATE counter SET n = n + 1 WHERE name = 'denial' RETURNING n`
+	sqlLockDenial   = `UPDATE counter SET n = n WHERE name = 'denial'`
+	sqlLockSchedule = `UPDATE counter SET n = n WHERE name = 'schedule'`
+	sqlLockSeen     = `UPDATE counter SET n = n WHERE name = 'seen'`
+	sqlSkip         = `UPDATE counter SET n = n + 1000000000 WHERE name <> 'seen'`
+)
+
+// lock makes and locks what the groups need, in the order that everybody keeps,
+// and gives the channels whose sizes are concerned.
+func lock(ctx context.Context, tx Tx, groups [][]store.Command) (channels []string, err error) {
+	sizes := map[string]bool{}
+	var schedules, denials, seen bool
+	for _, g := range groups {
+		for _, c := range g {
+			switch c := c.(type) {
+			case store.AddMembers:
+				sizes[c.Channel] = true
+			case store.RemoveMembers:
+				sizes[c.Channel] = true
+			case store.PutDenial:
+				denials = true
+			case store.SawUsers:
+				seen = true
+			default:
+				schedules = true
+			}
+		}
+	}
+	channels = slices.Sorted(maps.Keys(sizes))
+	if err := ensureSizes(ctx, tx, channels); err != nil || tx.Dialect() == SQLite {
+		return channels, err
+	}
+	// A claim that somebody else was given needs no turn, so alone it is for the
+	// commands to take one.
+	for _, l := range []struct {
+		needed bool
+		query  string
+	}{{denials, sqlLockDenial}, {schedules && (denials || seen), sqlLockSchedule}, {seen, sqlLockSeen}} {
+		if l.needed {
+			if _, err := tx.Exec(ctx, l.query); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return channels, nil
+}
+
+// Skip leaves out more versions and seqs than can have been given since a backup
+// was made, so that those that were given are not given again.
+func Skip(ctx context.Context, tx Tx) error {
+	_, err := tx.Exec(ctx, sqlSkip)
+	return err
+}
+
+// number asks for one number; what has no row is 0.
+func number(ctx context.Context, tx Tx, query string, args ...any) (n int64, err error) {
+	err = tx.Query(ctx, query, func(scan Scan) error { return scan(&n) }, args...)
+	return n, err
+}
+
+// lookup asks the same about each of names. one is the query about a single
+// name, all the one about a list of them; the first column of both is the place
+// in the list, from 1 on, which one may leave at 0. Both take the other
+// arguments first. Names without a row are passed over.
+func lookup(ctx context.Context, tx Tx, one, all string, args []any, names []string, columns []any, take func(i int)) error {
+	var place int64
+	into := append([]any{&place}, columns...)
+	if tx.Dialect() == PostgreSQL {
+		return tx.Query(ctx, all, func(scan Scan) error {
+			err := scan(into...)
+			if err == nil {
+				take(int(place) - 1)
+			}
+			return err
+		}, append(args, list(names))...)
+	}
+	for i, name := range names {
+		err := tx.Query(ctx, one, func(scan Scan) error {
+			err := scan(into...)
+			if err == nil {
+				take(i)
+			}
+			return err
+		}, append(slices.Clip(args), []byte(name))...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list makes names an argument.
+func list(names []string) [][]byte {
+	l := make([][]byte, len(names))
+	for i, n := range names {
+		l[i] = []byte(n)
+	}
+	return l
+}
+
+// distinct leaves out what was there before.
+func distinct(names []string) []string {
+	seen := make(map[string]struct{}, len(names))
+	kept := make([]string, 0, len(names))
+	for _, n := range names {
+		if _, double := seen[n]; !double {
+			seen[n] = struct{}{}
+			kept = append(kept, n)
+		}
+	}
+	return kept
+}
+
+// filled is b, which as a nil slice would be a null.
+func filled(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// emptyIsNil makes what was stored empty a nil slice, whatever the driver says.
+func emptyIsNil(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// next is the name that comes right after another one in the order of bytes.
+func next(name string) []byte { return append([]byte(name), 0) }
+
+// within gives the bounds of the names that begin with prefix and come after
+// one: from low on, up to high without it.
+func within(prefix, after string) (low, high []byte) {
+	low = []byte(prefix)
+	if after != "" && after >= prefix {
+		low = next(after)
+	}
+	high = []byte(prefix)
+	for len(high) > 0 && high[len(high)-1] == 0xFF {
+		high = high[:len(high)-1]
+	}
+	if len(high) == 0 {
+		return low, beyond
+	}
+	high[len(high)-1]++
+	return low, high
+}

@@ -1,0 +1,378 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/postgres"
+)
+
+// Two processes change the same members, schedules and denials in groups of
+// everything, in any order: sizes are exact, each due schedule is given to one,
+// who asks for denials misses none, and nobody waits in a circle.
+func TestTwoStoresShareTheTables(t *testing.T) {
+	url := server.Database(t)
+	stores := []*postgres.Store{open(t, postgres.Config{URL: url}), open(t, postgres.Config{URL: url})}
+	const callers, rounds, channels, schedules = 16, 40, 5, 6
+	var put []store.Command
+	for i := range schedules {
+		put = append(put, store.PutSchedule{Schedule: store.Schedule{Name: fmt.Sprint(i), Next: 1}})
+	}
+	if _, err := stores[0].Do(t.Context(), put...); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	given := map[string]int{} // claims, by schedule and time
+	denied := 0
+	var wait sync.WaitGroup
+	for i := range callers {
+		wait.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 3))
+			for round := range rounds {
+				var group []store.Command
+				now := int64(1 + round)
+				for range 1 + random.IntN(5) {
+					channel, user := fmt.Sprintf("room:%d", random.IntN(channels)), fmt.Sprint(random.IntN(20))
+					switch random.IntN(6) {
+					case 0, 1:
+						group = append(group, store.AddMembers{Channel: channel, Users: []string{user, fmt.Sprint(random.IntN(20))}, Time: 1})
+					case 2:
+						group = append(group, store.RemoveMembers{Channel: channel, Users: []string{fmt.Sprint(random.IntN(20)), user}})
+					case 3:
+						group = append(group, store.ClaimSchedule{Name: fmt.Sprint(random.IntN(schedules)), Owner: fmt.Sprint(i), Now: now, Until: now + 1})
+					case 4:
+						group = append(group, store.PutDenial{Denial: store.Denial{Token: fmt.Sprint(i, " ", round, " ", len(group)), Time: 1}})
+					case 5:
+						group = append(group, store.SawUsers{Seen: []store.Seen{{User: user, Time: now}, {User: fmt.Sprint(random.IntN(20)), Time: now}}})
+					}
+				}
+				results, err := stores[i%2].Do(t.Context(), group...)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for _, r := range results {
+					switch r := r.(type) {
+					case store.ScheduleClaimed:
+						if r.OK {
+							given[fmt.Sprint(r.Schedule.Name, " until ", r.Schedule.Until)]++
+						}
+					case store.DenialPut:
+						denied++
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { wait.Wait(); close(ended) }()
+	known, after, over := 0, uint64(0), false
+	for page := []store.Denial(nil); !over || len(page) > 0; {
+		select {
+		case <-ended:
+			over = true
+		default:
+		}
+		var err error
+		if page, err = stores[1].Denials(t.Context(), after, 5); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range page {
+			known, after = known+1, d.Seq
+		}
+	}
+	if known != denied || denied == 0 {
+		t.Errorf("%d denials were put, and %d seen", denied, known)
+	}
+	if len(given) == 0 {
+		t.Error("nothing was claimed")
+	}
+	for claim, n := range given {
+		if n != 1 {
+			t.Errorf("schedule %s was given %d times", claim, n)
+		}
+	}
+	check(t, stores[0])
+	for _, s := range stores {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = rowsRead(t, url) // waits for what the sessions report
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	var deadlocks int64
+	if err := conn.QueryRow(t.Context(), `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks); err != nil || deadlocks > 0 {
+		t.Errorf("%d deadlocks, %v", deadlocks, err)
+	}
+}
+
+// Four processes do the same at the same moment, again and again: one is told that
+// it did it.
+func TestOneOfManyProcessesDoesIt(t *testing.T) {
+	url := server.Database(t)
+	const processes, rounds = 4, 60
+	stores := make([]*postgres.Store, processes)
+	for i := range stores {
+		stores[i] = open(t, postgres.Config{URL: url, Writers: 1, Readers: 1})
+	}
+	do[store.SchedulePut](t, stores[0], store.PutSchedule{Schedule: store.Schedule{Name: "daily", Next: 1}})
+	none := uint64(0)
+	for round := range int64(rounds) {
+		for what, c := range map[string]store.Command{
+			"claim": store.ClaimSchedule{Name: "daily", Owner: "one", Now: 1 + round, Until: 2 + round},
+			"put":   store.PutSchedule{Schedule: store.Schedule{Name: fmt.Sprint(round)}, If: &none},
+			"deny":  store.PutDenial{Denial: store.Denial{User: fmt.Sprint(round), Time: 1}},
+			"join":  store.AddMembers{Channel: fmt.Sprint("room:", round/2), Users: []string{fmt.Sprint(round)}, Time: 1},
+			"leave": store.RemoveMembers{Channel: fmt.Sprint("room:", round/2-1), Some: 1},
+		} {
+			var wait sync.WaitGroup
+			did := make([]int, processes)
+			for i, s := range stores {
+				wait.Go(func() {
+					results, err := s.Do(t.Context(), c)
+					if err != nil {
+						if what != "put" || !errors.Is(err, store.ErrConflict) {
+							t.Errorf("%s: %v", what, err)
+						}
+						return
+					}
+					switch r := results[0].(type) {
+					case store.ScheduleClaimed:
+						if r.OK {
+							did[i] = 1
+						}
+					case store.SchedulePut:
+						did[i] = 1
+					case store.DenialPut:
+						if !r.Was {
+							did[i] = 1
+						}
+					case store.MembersChanged:
+						did[i] = len(r.Users)
+					}
+				})
+			}
+			wait.Wait()
+			sum := 0
+			for _, n := range did {
+				sum += n
+			}
+			want := 1
+			if what == "leave" {
+				// Two have joined the one before; they leave in the first of two rounds.
+				if want = 2; round < 2 || round%2 == 1 {
+					want = 0
+				}
+			}
+			if sum != want {
+				t.Errorf("round %d: %s was done %d times, want %d", round, what, sum, want)
+			}
+		}
+	}
+	check(t, stores[0])
+}
+
+// As TestPlansStayGoodWhenTablesGrow, for members, schedules and denials.
+func TestPlansOfTheTablesStayGoodWhenTheyGrow(t *testing.T) {
+	url := server.Database(t)
+	cfg := postgres.Config{URL: url, Writers: 1, Readers: 1}
+	s, err := postgres.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"member", "group_size", "schedule", "denial", "seen"} {
+		server.Exec(t, url, `ALTER TABLE skein.`+table+` SET (autovacuum_enabled = off)`)
+	}
+	total := 0
+	use := func(n int) {
+		for range n {
+			total++
+			if err := useTables(t.Context(), s, total); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	use(1)
+	server.Exec(t, url, `ANALYZE`)
+	use(20) // makes the plans
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := rowsRead(t, url)
+	if s, err = postgres.Open(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	const groups = 1000
+	use(groups)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	each := float64(rowsRead(t, url)-before) / groups
+	t.Logf("for each round %.0f rows were read", each)
+	if each > 120 {
+		t.Errorf("for each round %.0f rows were read", each)
+	}
+}
+
+// useTables does each thing once, about what was not there before and beside
+// what is there in growing numbers.
+func useTables(ctx context.Context, s *postgres.Store, i int) error {
+	user, channel, name := fmt.Sprintf("user-%d", i), fmt.Sprintf("room:%d", i), fmt.Sprintf("%d", i)
+	now := int64(1_000_000 - i)
+	results, err := s.Do(ctx,
+		store.AddMembers{Channel: "room:one", Users: []string{user, user + "b", user + "c"}, Time: 1},
+		store.AddMembers{Channel: channel, Users: []string{"one", user}, Time: 1},
+		store.RemoveMembers{Channel: "room:one", Users: []string{user + "b", user + "d"}},
+		store.PutSchedule{Schedule: store.Schedule{Name: name, Next: now}},
+		store.ClaimSchedule{Name: name, Owner: "o", Now: now, Until: now + 1},
+		store.PutDenial{Denial: store.Denial{User: user, Time: 1}},
+		store.PutDenial{Denial: store.Denial{User: user, Time: 1, Lifted: true}},
+		store.PutDenial{Denial: store.Denial{Token: user, Time: 1, Expires: 1}},
+		store.SawUsers{Seen: []store.Seen{{User: user, Time: 1}, {User: "one", Time: int64(i)}}},
+	)
+	if err != nil {
+		return err
+	}
+	claimed := results[4].(store.ScheduleClaimed)
+	if _, err := s.Do(ctx, store.FinishSchedule{Name: name, Version: claimed.Schedule.Version, Next: now}); err != nil {
+		return err
+	}
+	if i%10 == 0 {
+		if _, err := s.Do(ctx, store.RemoveMembers{Channel: "room:one", Some: 1}, store.DeleteSchedule{Name: name}); err != nil {
+			return err
+		}
+	}
+	for _, read := range []func() error{
+		func() error { _, err := s.Members(ctx, "room:one", "user-5", 3); return err },
+		func() error { _, err := s.Memberships(ctx, "one", "room:5", 3); return err },
+		// Of few among many, which the other index finds only at the end.
+		func() error { _, err := s.Members(ctx, channel, "", 3); return err },
+		func() error { _, err := s.Memberships(ctx, user, "", 3); return err },
+		func() error { _, err := s.IsMember(ctx, "room:one", user, "nobody"); return err },
+		func() error { _, err := s.MemberCounts(ctx, "room:one", channel); return err },
+		func() error { _, err := s.Groups(ctx, "room:5", "", 3); return err },
+		func() error { _, err := s.Schedule(ctx, name); return err },
+		func() error { _, err := s.Schedules(ctx, "5", "", 3); return err },
+		func() error { _, err := s.Due(ctx, 3); return err },
+		func() error { _, err := s.Denials(ctx, results[6].(store.DenialPut).Seq-1, 3); return err },
+		func() error { _, err := s.LastSeen(ctx, user, "nobody"); return err },
+		func() error { _, err := s.Trim(ctx, nil, time.UnixMilli(2), 10); return err },
+	} {
+		if err := read(); err != nil && !(i%10 == 0 && strings.Contains(err.Error(), "not found")) {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestCheckNamesWhatIsWrongWithTheTables(t *testing.T) {
+	url := server.Database(t)
+	s := open(t, postgres.Config{URL: url})
+	fillTables(t, s)
+	check(t, s)
+	for _, tt := range []struct{ damage, repair, want string }{
+		{`UPDATE skein.group_size SET n = 3`, `UPDATE skein.group_size SET n = 2`, `channel "room:sample": it should have 3 members and has 2`},
+		{`DELETE FROM skein.group_size`, `INSERT INTO skein.group_size VALUES ('room:sample', 2)`, `channel "room:sample": it should have 0 members and has 2`},
+		{`INSERT INTO skein.member VALUES ('', '', 1)`, `DELETE FROM skein.member WHERE channel = ''`, `channel "": user "" is a member`},
+		{`UPDATE skein.schedule SET due = 4`, `UPDATE skein.schedule SET due = until`, `schedule "daily": when it can be claimed does not agree`},
+		{`UPDATE skein.counter SET n = n - 1`, `UPDATE skein.counter SET n = n + 1`, `denial of user "eve", token "": its seq 1 is beyond the last one, 0`},
+		{`DELETE FROM skein.counter WHERE name = 'seen'`, `INSERT INTO skein.counter VALUES ('seen', 0)`, `of the 3 counters 2 are there`},
+	} {
+		server.Exec(t, url, tt.damage)
+		var problems []string
+		if err := s.Check(t.Context(), func(p string) { problems = append(problems, p) }); err != nil || !strings.Contains(strings.Join(problems, "\n"), tt.want) {
+			t.Errorf("%s: got %q, %v, want %q", tt.damage, problems, err, tt.want)
+		}
+		server.Exec(t, url, tt.repair)
+		check(t, s)
+	}
+}
+
+// What was given between a backup and its restore is not given again.
+func TestNumbersOfALostHistoryDoNotComeAgain(t *testing.T) {
+	url := server.Database(t)
+	put, deny := store.PutSchedule{Schedule: store.Schedule{Name: "daily"}}, store.PutDenial{Denial: store.Denial{User: "eve", Time: 1}}
+	s := open(t, postgres.Config{URL: url})
+	version, seq := do[store.SchedulePut](t, s, put).Version, do[store.DenialPut](t, s, deny).Seq
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	later := func(what string, s store.Store) {
+		t.Helper()
+		v, q := do[store.SchedulePut](t, s, put).Version, do[store.DenialPut](t, s, deny).Seq
+		if v < version+1000 || q < seq+1000 {
+			t.Errorf("%s: after version %d and seq %d come %d and %d", what, version, seq, v, q)
+		}
+		version, seq = v, q
+	}
+	server.Exec(t, url, `UPDATE skein.store SET origin = 'another cluster'`)
+	s = open(t, postgres.Config{URL: url})
+	later("of another origin", s)
+	if err := s.NewEpochs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	later("after a restore in place", s)
+	check(t, s)
+}
+
+// fillTables makes what the dumps hold of members, schedules and denials, from
+// version 2 on.
+func fillTables(t *testing.T, s store.Store) {
+	t.Helper()
+	if _, err := s.Do(t.Context(),
+		store.AddMembers{Channel: "room:sample", Users: []string{"alice", "b\x00b"}, Time: 5},
+		store.PutSchedule{Schedule: store.Schedule{Name: "daily", Plan: []byte("plan"), State: []byte("state"), Next: 5}},
+		store.ClaimSchedule{Name: "daily", Owner: "node", Now: 5, Until: 6},
+		store.PutDenial{Denial: store.Denial{User: "eve", Before: 4, Reason: "why", Time: 3, Expires: 4102444800000, Lifted: true}},
+		store.SawUsers{Seen: []store.Seen{{User: "alice", Device: "phone", Time: 7}}},
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func verifyTables(t *testing.T, s store.Store) {
+	t.Helper()
+	same := func(what string, want, got any, err error) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", what, err, diff)
+		}
+	}
+	members, err := s.Members(t.Context(), "room:sample", "", 9)
+	same("members", []store.Member{{User: "alice", Since: 5}, {User: "b\x00b", Since: 5}}, members, err)
+	counts, err := s.MemberCounts(t.Context(), "room:sample")
+	same("counts", []int64{2}, counts, err)
+	// A dump of another cluster has made the store skip numbers.
+	const skipped = 1_000_000_000
+	schedule, err := s.Schedule(t.Context(), "daily")
+	schedule.Version %= skipped
+	same("schedule", store.Schedule{Name: "daily", Plan: []byte("plan"), State: []byte("state"), Next: 5, Version: 2, Owner: "node", Until: 6}, schedule, err)
+	due, err := s.Due(t.Context(), 9)
+	same("due", []store.DueSchedule{{Name: "daily", At: 6}}, due, err)
+	denials, err := s.Denials(t.Context(), 0, 9)
+	for i := range denials {
+		denials[i].Seq %= skipped
+	}
+	same("denials", []store.Denial{{Seq: 1, User: "eve", Before: 4, Reason: "why", Time: 3, Expires: 4102444800000, Lifted: true}}, denials, err)
+	seen, err := s.LastSeen(t.Context(), "alice")
+	same("seen", []store.Seen{{User: "alice", Device: "phone", Time: 7}}, seen, err)
+	if got := do[store.DenialPut](t, s, store.PutDenial{Denial: store.Denial{User: "another", Time: 1}}); got.Seq <= 1 {
+		t.Errorf("the next seq is %d", got.Seq)
+	}
+}

@@ -137,6 +137,9 @@ func (b *backend) connect(ctx context.Context, c *session.Connecting) error {
 	if len(c.Data) > 0 {
 		f = append(append(f, `,"data":`...), c.Data...)
 	}
+	if c.Token != "" {
+		f = protocol.AppendString(append(f, `,"token":`...), c.Token)
+	}
 	if query, err := url.ParseQuery(c.Query); err == nil {
 		query.Del("token")
 		if len(query) > 0 {

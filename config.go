@@ -102,7 +102,7 @@ type API struct {
 type APIKey struct {
 	Name   string   `yaml:"name" doc:"who uses it; shown in logs"`
 	Hash   string   `yaml:"hash" secret:"true" doc:"sha256: and the hex SHA-256 of the key text"`
-	Scopes []string `yaml:"scopes" doc:"verbs it may call: a verb, family.* or * for all; admin for profiling"`
+	Scopes []string `yaml:"scopes" doc:"verbs it may call: a verb, family.* or * for all; admin for profiling, trace for tracing"`
 }
 
 // Heartbeat says how dead links are found.

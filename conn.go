@@ -3,6 +3,8 @@ package skein
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -97,7 +99,7 @@ func (c *Conn) Subscribe(ctx context.Context, channel string) error {
 
 // Unsubscribe ends its subscription to a channel.
 func (c *Conn) Unsubscribe(ctx context.Context, channel string) error {
-	_, err := c.server.Unsubscribe(ctx, SubscribeParams{Connection: c.ID(), Channel: channel})
+	_, err := c.server.Unsubscribe(ctx, UnsubscribeParams{SubscribeParams: SubscribeParams{Connection: c.ID(), Channel: channel}})
 	return err
 }
 
@@ -106,22 +108,37 @@ func (c *Conn) Bind(ctx context.Context, user, device string) error {
 	return c.server.Bind(ctx, BindParams{Connection: c.ID(), User: user, Device: device})
 }
 
+// Unbind makes it anonymous.
+func (c *Conn) Unbind(ctx context.Context) error {
+	return c.server.Unbind(ctx, UnbindParams{Connection: c.ID()})
+}
+
 // Call calls a method of its client and waits for the reply until ctx ends. result
-// may be nil.
+// may be nil. What the client answers as an error is a *[ClientError].
 func (c *Conn) Call(ctx context.Context, method string, data, result any) error {
 	raw, err := encode(data)
 	if err != nil {
 		return err
 	}
 	out, err := c.s.Call(ctx, method, raw)
+	if said := (*session.ClientError)(nil); errors.As(err, &said) {
+		return &ClientError{string(said.Fault.Code), said.Fault.Message}
+	}
 	if err != nil || result == nil {
 		return err
 	}
 	if err := json.Unmarshal(out, result); err != nil {
-		return fault.Wrap(fault.BadRequest, err, "the client's reply is not what is expected")
+		return fmt.Errorf("the client's reply to %s: %w", method, err)
 	}
 	return nil
 }
+
+// ClientError is what a client answered to a call in place of a result. It is not
+// an [Error]: a function that returns it to another client sends an internal error.
+type ClientError struct{ Code, Message string }
+
+// Error implements error.
+func (e *ClientError) Error() string { return e.Code + ": " + e.Message }
 
 // Close sends it away for good: its client does not come back by itself. message
 // says why.
@@ -150,24 +167,33 @@ func (c *Conn) timer(d time.Duration, again bool, fn func(context.Context)) (sto
 	}
 }
 
-// Every calls fn every d as long as the channel has subscribers: from the first
-// of them on when there is one now, never when there is none. What is to begin
-// anew with the next subscriber is a schedule with while_occupied.
+// Every calls fn every d while the channel has subscribers, and ends when it has had
+// none for the grace time (Online.Grace). What is to begin anew with the next
+// subscriber is started by a function of [Server.OnChannel], or is a schedule with
+// while_occupied.
 func (s *Server) Every(channel string, d time.Duration, fn func(context.Context)) (stop func()) {
 	return s.whileOccupied(channel, d, true, fn)
 }
 
-// After calls fn once, after d, if the channel has had subscribers all the time.
+// After calls fn once, after d, if the channel has subscribers then.
 func (s *Server) After(channel string, d time.Duration, fn func(context.Context)) (stop func()) {
 	return s.whileOccupied(channel, d, false, fn)
 }
 
 func (s *Server) whileOccupied(channel string, d time.Duration, again bool, fn func(context.Context)) (stop func()) {
-	ch := s.hub.Channel(channel)
-	if ch == nil {
-		return func() {}
-	}
-	t := newTicker(s, d, again, fn, func() bool { return s.hub.Channel(channel) == ch })
+	grace := s.config().Online.Grace.Std()
+	var empty time.Time // since when it has had no subscribers
+	t := newTicker(s, d, again, fn, func() (run, over bool) {
+		now := time.Now()
+		switch {
+		case s.hub.Channel(channel) != nil:
+			empty = time.Time{}
+			return true, false
+		case empty.IsZero():
+			empty = now
+		}
+		return false, !again || now.Sub(empty) >= grace
+	})
 	t.start()
 	return t.stop
 }
@@ -178,8 +204,8 @@ type ticker struct {
 	every  time.Duration
 	again  bool
 	fn     func(context.Context)
-	alive  func() bool // nil: it is told when to stop
-	ended  func()      // called when it has called fn for the last time; may be nil
+	look   func() (run, over bool) // nil: it runs until it is told to stop
+	ended  func()                  // called when it has called fn for the last time; may be nil
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -189,8 +215,8 @@ type ticker struct {
 	stopped bool
 }
 
-func newTicker(s *Server, d time.Duration, again bool, fn func(context.Context), alive func() bool) *ticker {
-	t := &ticker{server: s, every: max(d, time.Millisecond), again: again, fn: fn, alive: alive}
+func newTicker(s *Server, d time.Duration, again bool, fn func(context.Context), look func() (run, over bool)) *ticker {
+	t := &ticker{server: s, every: max(d, time.Millisecond), again: again, fn: fn, look: look}
 	t.ctx, t.cancel = context.WithCancel(s.life)
 	return t
 }
@@ -222,9 +248,12 @@ func (t *ticker) tick() {
 	}
 	defer t.server.running.Done()
 	t.mu.Lock()
-	over := t.stopped || t.alive != nil && !t.alive()
+	run, over := true, t.stopped
+	if t.look != nil && !over {
+		run, over = t.look()
+	}
 	t.mu.Unlock()
-	if !over {
+	if run && !over {
 		t.server.guard("a timer's function", func() { t.fn(t.ctx) })
 	}
 	t.mu.Lock()

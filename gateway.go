@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/skein-realtime/skein/internal/fault"
@@ -31,7 +32,8 @@ type Connecting struct {
 	// Data is what the client put into data of its connect frame, or into auth with
 	// Socket.IO: raw JSON, nil when there is none.
 	Data  json.RawMessage
-	Known bool // its token is believed
+	Known bool   // its token is believed
+	Token string // what it gave as token when the server is not configured to believe any (auth.jwt)
 
 	// A function may change what follows.
 
@@ -77,7 +79,11 @@ func (m *Message) Decode(v any) error {
 
 // Reply answers the message: it is not published, and the publisher's ok carries v
 // as reply (a Socket.IO client gets it as acknowledgement).
-func (m *Message) Reply(v any) { m.reply, m.err = encode(v) }
+func (m *Message) Reply(v any) {
+	if m.reply, m.err = encode(v); m.err != nil {
+		m.err = fault.Wrap(fault.Internal, m.err, "internal error")
+	}
+}
 
 // Closing is why a connection ended.
 type Closing struct {
@@ -181,6 +187,21 @@ func HandleCall[P, R any](s *Server, method string, fn func(ctx context.Context,
 	})
 }
 
+// HandleVerb adds a verb of the application's to those of the server: it is called
+// over HTTP with an API key (POST /api/v1/app.…), by [Server.Call], and by
+// schedules. Its name begins with "app."; params and results are Go values that
+// encode to JSON objects. summary is a sentence for the reference.
+func HandleVerb[P, R any](s *Server, name, summary string, fn func(ctx context.Context, params P) (R, error)) {
+	if rest, ok := strings.CutPrefix(name, "app."); !ok || rest == "" {
+		panic("skein: the name of an application's verb begins with \"app.\": " + name)
+	}
+	verb.Add(s.verbs, name, summary, func(ctx context.Context, p P) (r R, err error) {
+		err = errPanic
+		s.guard("a verb of the application", func() { r, err = fn(ctx, p) })
+		return r, err
+	})
+}
+
 // NewError makes an error that a client gets as it is. code is a word of the
 // protocol: denied, not_found, bad_request, conflict …
 func NewError(code, message string) *Error {
@@ -219,6 +240,9 @@ func (s *Server) begin() bool {
 // encode gives a value as JSON.
 func encode(v any) ([]byte, error) {
 	if raw, ok := v.(json.RawMessage); ok && raw != nil {
+		if err := protocol.Valid(raw, 1<<10); err != nil {
+			return nil, fault.Wrap(fault.BadRequest, err, "the data is not JSON: %s", err)
+		}
 		return raw, nil
 	}
 	b, err := verb.Marshal(v)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,7 +67,7 @@ func (s *Server) askConnect(ctx context.Context, c *session.Connecting) error {
 func (s *Server) connectFunctions(ctx context.Context, c *session.Connecting) error {
 	query, _ := url.ParseQuery(c.Query) // what cannot be read is left out
 	p := &Connecting{
-		Connection: c.ID.String(), Transport: c.Transport, Remote: c.Remote, Query: query, Header: c.Header, Data: c.Data, Known: c.Known,
+		Connection: c.ID.String(), Transport: c.Transport, Remote: c.Remote, Query: query, Header: c.Header, Data: c.Data, Known: c.Known, Token: c.Token,
 		User: c.Identity.User, Device: c.Identity.Device, Expires: c.Identity.Expires.Time(), Caps: c.Identity.Caps.Map(),
 	}
 	for _, fn := range s.functions.connect {
@@ -81,6 +82,12 @@ func (s *Server) connectFunctions(ctx context.Context, c *session.Connecting) er
 		return fault.Wrap(fault.Internal, err, "internal error")
 	}
 	if p.User != c.Identity.User { // what a token gave ends with the identity that it gave it to
+		if reflect.DeepEqual(p.Caps, c.Identity.Caps.Map()) {
+			caps = nil
+		}
+		if p.Expires.Equal(c.Identity.Expires.Time()) {
+			p.Expires = time.Time{}
+		}
 		c.Identity = auth.Identity{}
 	}
 	c.Identity.User, c.Identity.Device, c.Identity.Expires, c.Identity.Caps = p.User, p.Device, auth.At(p.Expires), caps
@@ -178,6 +185,7 @@ func (s *Server) welcomed(c *session.Session) {
 
 // connectionClosed is told of each connection that has ended.
 func (s *Server) connectionClosed(c *session.Session, why protocol.Close, message string) {
+	s.traces.Closed(&c.Conn, why, message)
 	if identity := c.Identity(); identity.User != "" {
 		s.access.Saw(identity.User, identity.Device, time.Now())
 	}

@@ -18,6 +18,7 @@ func (s *Server) routes(cfg Config) http.Handler {
 	mux.Handle("/ws", s.door)
 	s.doors.route(mux)
 	mux.Handle("/api/v1/", s.api)
+	mux.Handle("GET /api/v1/trace", s.tracing())
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", s.api.Guard("metrics", s.metrics.Handler()))

@@ -25,6 +25,7 @@ import (
 	"github.com/skein-realtime/skein/internal/edge/httpapi"
 	"github.com/skein-realtime/skein/internal/edge/socketio"
 	"github.com/skein-realtime/skein/internal/edge/stream"
+	"github.com/skein-realtime/skein/internal/edge/trace"
 	"github.com/skein-realtime/skein/internal/edge/webhook"
 	"github.com/skein-realtime/skein/internal/edge/websocket"
 	"github.com/skein-realtime/skein/internal/fault"
@@ -76,6 +77,7 @@ type Server struct {
 	functions   functions
 	ticker      func() // ends the demo's
 	api         *httpapi.API
+	traces      *trace.Door
 	metrics     *metrics.Set
 	verifier    *verifierBox
 	handler     http.Handler
@@ -83,7 +85,8 @@ type Server struct {
 	subscriptions atomic.Int64
 	message       atomic.Int64
 	draining      atomic.Bool
-	closed        sync.Once
+	closing       atomic.Bool
+	closed        chan struct{} // closed when Close has done everything
 	certificates  *certificates
 	listening     atomic.Pointer[net.TCPAddr]
 
@@ -112,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	cfg = cfg.settled()
-	s := &Server{log: cfg.Logger, cfg: cfg, verifier: &verifierBox{}, metrics: metrics.New()}
+	s := &Server{log: cfg.Logger, cfg: cfg, verifier: &verifierBox{}, metrics: metrics.New(), closed: make(chan struct{})}
 	s.life, s.end = context.WithCancel(context.Background())
 	if s.log == nil {
 		s.log = slog.Default()
@@ -152,6 +155,7 @@ func New(cfg Config) (*Server, error) {
 		Registry: s.verbs, Version: Version, Logger: s.log,
 		Settings: httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev},
 	})
+	s.traces = s.newTraces()
 	s.hub.SetSpaces(spaces(cfg))
 	s.setLimits(cfg)
 	s.channels = channel.New(channel.Config{
@@ -300,31 +304,35 @@ func (s *Server) Drain(ctx context.Context) error {
 
 // Close ends every connection at once and waits for the server's goroutines.
 func (s *Server) Close() error {
-	s.closed.Do(func() {
-		s.draining.Store(true)
-		s.door.Drain(0)
-		if s.ticker != nil {
-			s.ticker()
-		}
-		s.schedules.Close()
-		s.online.Close() // who is sent away now has not left
-		s.socketio.Close()
-		s.doors.streams.Close()
-		s.links.Close()
-		s.sessions.Close()
-		s.starting.Lock()
-		s.end()
-		s.starting.Unlock()
-		s.running.Wait()
-		s.closeBackend(s.backend.Swap(nil))
-		s.access.Close()
-		s.closeState()
-		s.hub.Close()
-		s.verifier.v.Load().Close()
-		if s.certificates != nil {
-			s.certificates.close()
-		}
-	})
+	if s.closing.Swap(true) {
+		<-s.closed
+		return nil
+	}
+	defer close(s.closed)
+	s.draining.Store(true)
+	s.door.Drain(0)
+	if s.ticker != nil {
+		s.ticker()
+	}
+	s.schedules.Close()
+	s.online.Close() // who is sent away now has not left
+	s.starting.Lock()
+	s.end()
+	s.starting.Unlock()
+	s.sessions.Cancel() // what is asked in a connection's turn would hold up its end
+	s.socketio.Close()
+	s.doors.streams.Close()
+	s.links.Close()
+	s.sessions.Close()
+	s.running.Wait()
+	s.closeBackend(s.backend.Swap(nil))
+	s.access.Close()
+	s.closeState()
+	s.hub.Close()
+	s.verifier.v.Load().Close()
+	if s.certificates != nil {
+		s.certificates.close()
+	}
 	return nil
 }
 
@@ -352,6 +360,9 @@ func (s *Server) CallConnection(ctx context.Context, connection, method string, 
 	c, err := s.conn(connection)
 	if err != nil {
 		return nil, err
+	}
+	if err := protocol.Valid(data, 1<<10); len(data) > 0 && err != nil {
+		return nil, fault.Wrap(fault.BadRequest, err, "data: %s", err)
 	}
 	return session.Of(c).Call(ctx, method, data)
 }

@@ -3,6 +3,7 @@ package skein
 import (
 	"context"
 
+	"github.com/skein-realtime/skein/internal/feature/access"
 	"github.com/skein-realtime/skein/internal/feature/channel"
 	"github.com/skein-realtime/skein/internal/feature/connection"
 	"github.com/skein-realtime/skein/internal/feature/group"
@@ -21,6 +22,7 @@ type (
 	PublishResult       = channel.PublishResult
 	SubscribeParams     = channel.SubscribeParams
 	SubscribeResult     = channel.SubscribeResult
+	UnsubscribeParams   = channel.UnsubscribeParams
 	ChannelsParams      = channel.ChannelsParams
 	ChannelsPage        = channel.ChannelsPage
 	HistoryParams       = history.Params
@@ -58,6 +60,14 @@ type (
 	Schedule            = schedule.Schedule
 	SchedulesPage       = schedule.Page
 	ScheduleRun         = schedule.RunResult
+	BlockParams         = access.BlockParams
+	BlockResult         = access.Blocked
+	UnblockParams       = access.UnblockParams
+	UnblockResult       = access.Unblocked
+	BlockedParams       = access.BlockedParams
+	BlockedPage         = access.BlockedPage
+	RevokeParams        = access.RevokeParams
+	RevokeResult        = access.Revoked
 	ServerInfo          = node.Info
 	ServerStats         = node.Stats
 )
@@ -73,13 +83,23 @@ func (s *Server) Publish(ctx context.Context, p PublishParams) (PublishResult, e
 	return run[PublishResult](ctx, s, "publish", p)
 }
 
+// Send publishes a message to one target; data encodes to JSON. It is [Server.Publish]
+// in its simplest form.
+func (s *Server) Send(ctx context.Context, to Target, event string, data any) (PublishResult, error) {
+	raw, err := encode(data)
+	if err != nil {
+		return PublishResult{}, err
+	}
+	return s.Publish(ctx, PublishParams{To: Targets{to}, Event: event, Data: raw})
+}
+
 // Subscribe is the verb subscribe: it subscribes a connection, or every connection of a user, to a channel.
 func (s *Server) Subscribe(ctx context.Context, p SubscribeParams) (SubscribeResult, error) {
 	return run[SubscribeResult](ctx, s, "subscribe", p)
 }
 
 // Unsubscribe is the verb unsubscribe: it ends the subscription of a connection, or of every connection of a user.
-func (s *Server) Unsubscribe(ctx context.Context, p SubscribeParams) (SubscribeResult, error) {
+func (s *Server) Unsubscribe(ctx context.Context, p UnsubscribeParams) (SubscribeResult, error) {
 	return run[SubscribeResult](ctx, s, "unsubscribe", p)
 }
 
@@ -214,4 +234,24 @@ func (s *Server) Info(ctx context.Context) (ServerInfo, error) {
 // Stats is the verb stats: it tells what the server has done since it started.
 func (s *Server) Stats(ctx context.Context) (ServerStats, error) {
 	return run[ServerStats](ctx, s, "stats", struct{}{})
+}
+
+// BlockUser is the verb users.block: it keeps a user out and ends his connections.
+func (s *Server) BlockUser(ctx context.Context, p BlockParams) (BlockResult, error) {
+	return run[BlockResult](ctx, s, "users.block", p)
+}
+
+// UnblockUser is the verb users.unblock: it lets a blocked user in again.
+func (s *Server) UnblockUser(ctx context.Context, p UnblockParams) (UnblockResult, error) {
+	return run[UnblockResult](ctx, s, "users.unblock", p)
+}
+
+// BlockedUsers is the verb users.blocked: it tells who is blocked.
+func (s *Server) BlockedUsers(ctx context.Context, p BlockedParams) (BlockedPage, error) {
+	return run[BlockedPage](ctx, s, "users.blocked", p)
+}
+
+// RevokeTokens is the verb tokens.revoke: it refuses tokens from now on and ends their connections.
+func (s *Server) RevokeTokens(ctx context.Context, p RevokeParams) (RevokeResult, error) {
+	return run[RevokeResult](ctx, s, "tokens.revoke", p)
 }

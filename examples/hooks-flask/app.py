@@ -58,9 +58,9 @@ def refuse(code: str, message: str) -> dict:
 
 
 def connect(hook):
-    """Who is it? A cookie says so (hooks.headers: [cookie]), or data.token."""
+    """Who is it? A cookie says so (hooks.headers: [cookie]), its token, or data.token."""
     data = hook.get("data")
-    token = data.get("token") if isinstance(data, dict) else None
+    token = hook.get("token") or (data.get("token") if isinstance(data, dict) else None)
     if token is None:
         found = re.search(r"(?:^|; )token=([^;]*)", hook.get("headers", {}).get("cookie", ""))
         token = found and found.group(1)
@@ -115,4 +115,4 @@ def hooks():
 if __name__ == "__main__":
     if not app.config["SECRETS"]:
         raise SystemExit("HOOKS_SECRET is missing; use the text of hooks.secret")
-    app.run(port=5000)
+    app.run(port=int(os.environ.get("PORT", "5000")))

@@ -80,6 +80,7 @@ func verified(secrets []string, timestamp string, body []byte, signatures string
 type hook struct {
 	Event      string
 	User       string
+	Token      string
 	Channel    string
 	Connection struct{ ID, User string }
 	Headers    map[string]string
@@ -144,10 +145,10 @@ func refuse(code, message string) object {
 	return object{"refuse": object{"code": code, "message": message}}
 }
 
-// connect says who it is: a cookie does (hooks.headers: [cookie]), or data.token.
+// connect says who it is: a cookie does (hooks.headers: [cookie]), its token, or data.token.
 func connect(h *hook) object {
-	var data struct{ Token string }
-	if json.Unmarshal(h.Data, &data) != nil || data.Token == "" {
+	data := struct{ Token string }{h.Token}
+	if data.Token == "" && (json.Unmarshal(h.Data, &data) != nil || data.Token == "") {
 		r := http.Request{Header: http.Header{"Cookie": {h.Headers["cookie"]}}}
 		if cookie, err := r.Cookie("token"); err == nil {
 			data.Token = cookie.Value

@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +31,7 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8000", "`address` to listen on")
 	client := flag.String("client", "", "`file` of the JavaScript client, served as /socket.io/socket.io.js")
 	every := flag.Duration("every", 5*time.Second, "`time` between two numbers")
+	data := flag.String("data", "./data", "`directory` for what is kept: the schedule")
 	flag.Parse()
 	if flag.NArg() > 0 || *every <= 0 {
 		fmt.Fprintln(os.Stderr, "ticker: it takes no arguments, and -every is more than 0s")
@@ -39,23 +39,32 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *listen, *client, *every); err != nil {
+	if err := run(ctx, *listen, *data, *client, *every); err != nil {
 		fmt.Fprintln(os.Stderr, "ticker:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, listen, client string, every time.Duration) error {
-	s, err := skein.New(skein.Config{Listen: listen, SocketIO: skein.SocketIO{Client: client}})
+// numbers is the channel that everybody in the namespace is subscribed to.
+const numbers = "tick:numbers"
+
+func run(ctx context.Context, listen, data, client string, every time.Duration) error {
+	s, err := skein.New(skein.Config{
+		Listen: listen, Data: data,
+		SocketIO:   skein.SocketIO{Client: client, Namespaces: map[string]skein.SocketIONamespace{"/test_conn": {Channel: numbers}}},
+		Namespaces: map[string]skein.Namespace{"tick": {Subscribe: "anyone"}},
+	})
 	if err != nil {
 		return err
 	}
-	s.SocketIO("/test_conn") // it exists now, and is open to everybody
-	ctx, cancel := context.WithCancel(ctx)
-	var pushing sync.WaitGroup
-	pushing.Go(func() { push(ctx, s, every) })
-	defer pushing.Wait()
-	defer cancel()
+	s.SocketIO("/test_conn") // open to everybody
+	skein.HandleVerb(s, "app.number", "Says a number to everybody.", func(ctx context.Context, _ struct{}) (skein.PublishResult, error) {
+		return s.Publish(ctx, skein.PublishParams{To: skein.Targets{{Channel: numbers}}, Event: "server_response", Data: fmt.Appendf(nil, `{"data":%d}`, 1+rand.IntN(100))})
+	})
+	// The whole timer: once for all, and only while somebody is there.
+	if _, err := s.PutSchedule(ctx, skein.SchedulePutParams{Name: "ticker", Every: every.String(), Verb: "app.number", WhileOccupied: numbers}); err != nil {
+		return errors.Join(err, s.Close())
+	}
 
 	mux := http.NewServeMux()
 	mux.Handle("/", s.Handler())
@@ -64,27 +73,6 @@ func run(ctx context.Context, listen, client string, every time.Duration) error 
 		_, _ = w.Write(page)
 	})
 	return serve(ctx, s, mux)
-}
-
-// push sends a number to everybody at once. One message leaves for all, so a
-// thousand pages cost no more ticks than one.
-func push(ctx context.Context, s *skein.Server, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			all := s.SocketIOIn("/test_conn")
-			if len(all.Sockets()) == 0 {
-				continue
-			}
-			if err := all.Emit("server_response", map[string]int{"data": 1 + rand.IntN(100)}); err != nil {
-				fmt.Fprintln(os.Stderr, "ticker:", err)
-			}
-		}
-	}
 }
 
 // serve is a server of one's own, in which Skein is mounted, until ctx ends.

@@ -123,7 +123,7 @@ func (f *field) part(text string) (set uint64, err error) {
 		return 0, errors.New("a value is missing")
 	}
 	values, stepText, stepped := strings.Cut(text, "/")
-	low, high := f.low, f.high
+	low, high := f.low, 0
 	if values == "*" || values == "?" && (f.name == "day" || f.name == "weekday") {
 		high = f.last()
 	} else if low, high, err = f.span(values, stepped); err != nil {

@@ -179,11 +179,12 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	ch.parts[c.shard.index].add(s)
 	ch.subs.Add(1)
 	s.watch(opt.Presence)
+	// Before its client knows: whoever begins to watch after that is not told.
+	s.announce(joined)
 	if frame := opt.frame(); frame != nil {
-		c.out.SendControl(c.wire(frame, opt.More), func() { s.live.Store(true) })
+		c.Outlet().SendControl(c.wire(frame, opt.More), func() { s.live.Store(true) })
 	}
 	s.live.Store(true)
-	s.announce(joined)
 	if s.cursor != nil {
 		h.cfg.Joined(s)
 	}

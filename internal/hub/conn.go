@@ -21,6 +21,8 @@ type Conn struct {
 	encoding Encoding
 	since    int64
 
+	tap atomic.Pointer[tapped] // nil: nobody looks
+
 	pos  int  // place in the shard's list; guarded by the shard's connsMu
 	skip bool // left out of the pass that runs; the shard's worker alone uses it
 
@@ -51,7 +53,7 @@ func (h *Hub) Add(c *Conn, out Outlet, encoding Encoding, owner any, identity au
 	c.shard = h.shards[int(h.turn.Add(1))%len(h.shards)]
 	// Bound before it can be found by its id: the caller may hold the outlet's lock,
 	// which somebody who subscribes it at once would wait for while holding binding.
-	c.Bind(identity)
+	c.bind(identity, true)
 	cs := h.connStripe(c.ID)
 	cs.mu.Lock()
 	cs.m[c.ID] = c
@@ -70,6 +72,16 @@ func (h *Hub) Remove(c *Conn) {
 	delete(cs.m, c.ID)
 	cs.mu.Unlock()
 	c.shard.remove(c)
+	if w := h.watch.Load(); w != nil {
+		w.Removed(c)
+	}
+}
+
+// Gone tells whether the hub has forgotten the connection, or is about to.
+func (c *Conn) Gone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
 }
 
 // leaveAll marks the connection as gone, so that nothing subscribes it any
@@ -86,7 +98,7 @@ func (c *Conn) leaveAll() []*Sub {
 // Owner is what was given to [Hub.Add].
 func (c *Conn) Owner() any { return c.owner }
 
-// Out is the connection's way out.
+// Out is the connection's way out itself; who sends uses [Conn.Outlet].
 func (c *Conn) Out() Outlet { return c.out }
 
 // Since is when it was welcomed, in Unix milliseconds.
@@ -143,7 +155,7 @@ func (c *Conn) UpdateSession(fn func(old []byte) ([]byte, error)) ([]byte, error
 // SendFrame sends a JSON frame that must not be dropped; then runs before
 // anything else is sent on the connection.
 func (c *Conn) SendFrame(frame []byte, then func()) bool {
-	return c.out.SendControl(c.Encode(frame), then)
+	return c.Outlet().SendControl(c.Encode(frame), then)
 }
 
 // Encode gives a frame in the encoding of the connection's transport.
@@ -202,7 +214,9 @@ func (c *Conn) subTo(ch *Channel) *Sub {
 // Bind makes the connection that of another user, or of nobody when the user is
 // "". Its subscriptions stay; whoever watches them sees the old user leave and
 // the new one join.
-func (c *Conn) Bind(identity auth.Identity) {
+func (c *Conn) Bind(identity auth.Identity) { c.bind(identity, false) }
+
+func (c *Conn) bind(identity auth.Identity, fresh bool) {
 	h := c.hub
 	c.binding.Lock()
 	defer c.binding.Unlock()
@@ -234,6 +248,9 @@ func (c *Conn) Bind(identity auth.Identity) {
 	c.identity = identity
 	c.mu.Unlock()
 	h.list(identity.User, c, subs)
+	if w := h.watch.Load(); w != nil {
+		w.Bound(c, identity.User, fresh)
+	}
 	for _, s := range subs {
 		s.announce(joined)
 	}

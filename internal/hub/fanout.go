@@ -114,6 +114,7 @@ func (s *shard) swapOut(pos int) {
 func (h *Hub) enqueue(ch *Channel, f pend) {
 	ch.order.Lock()
 	defer ch.order.Unlock()
+	h.published(ch.name, f.frame)
 	for i := range ch.parts {
 		p := &ch.parts[i]
 		p.mu.Lock()
@@ -505,7 +506,7 @@ func (p *part) read(targets *[chunk]target, from, to int) (n int) {
 				continue
 			}
 			t := &targets[n]
-			t.out, t.sub, t.encoding = c.out, (*directly)(c), c.encoding
+			t.out, t.sub, t.encoding = c.Outlet(), (*directly)(c), c.encoding
 			t.bound = c.bound.Load()
 			if c.skip {
 				t.except = c
@@ -521,7 +522,7 @@ func (p *part) read(targets *[chunk]target, from, to int) (n int) {
 			continue
 		}
 		t := &targets[n]
-		t.out, t.sub, t.encoding = s.conn.out, s, s.conn.encoding
+		t.out, t.sub, t.encoding = s.conn.Outlet(), s, s.conn.encoding
 		t.watcher = s.presence.Load()
 		t.member = s.member()
 		if s.cursor != nil {

@@ -145,8 +145,9 @@ type Hub struct {
 	conns    [stripes]connStripe
 	users    [stripes]userStripe
 	channels [stripes]channelStripe
-	bound    atomic.Int64 // users with a connection
-	clock    clock        // of channels that have something to tell later
+	bound    atomic.Int64          // users with a connection
+	clock    clock                 // of channels that have something to tell later
+	watch    atomic.Pointer[Watch] // nil: nobody is told
 }
 
 type connStripe struct {

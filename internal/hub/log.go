@@ -93,7 +93,7 @@ func (s *Sub) Feed(place Place, pieces []Piece) Progress {
 		}
 		if len(p.Bytes) > 0 {
 			bufs := [1]link.Buf{{B: p.Bytes, N: uint32(p.Messages)}}
-			if s.conn.out.Offer(bufs[:], s) == 0 {
+			if s.conn.Outlet().Offer(bufs[:], s) == 0 {
 				c.stage = stageWaiting
 				return ProgressWaiting
 			}
@@ -156,7 +156,7 @@ func (s *Sub) restart(at Start, wire []byte) {
 	c := s.cursor
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.conn.out.SendControl(wire, nil)
+	s.conn.Outlet().SendControl(wire, nil)
 	c.next, c.echo = at.Next, at.Echo
 	c.turn++
 	switch c.stage {
@@ -238,6 +238,9 @@ type Frame struct {
 func (h *Hub) Deliver(channel string, frames ...Frame) {
 	ch := h.Channel(channel)
 	if ch == nil {
+		for _, f := range frames {
+			h.published(channel, f.JSON)
+		}
 		return
 	}
 	for _, f := range frames {

@@ -82,6 +82,7 @@ func (h *Hub) IsMember(c *Conn, name string) bool {
 func (h *Hub) PublishMembers(ctx context.Context, channel string, frame []byte, except []*Conn) (Reach, error) {
 	ch := h.Channel(channel)
 	if ch == nil || ch.members.Load() == 0 {
+		h.published(channel, frame)
 		h.metrics.Published.Add(1)
 		return Reach{}, nil
 	}

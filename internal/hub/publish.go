@@ -19,6 +19,7 @@ type Reach struct {
 func (h *Hub) Publish(ctx context.Context, channel string, frame []byte, except []*Conn) (Reach, error) {
 	ch := h.Channel(channel)
 	if ch == nil {
+		h.published(channel, frame)
 		h.metrics.Published.Add(1)
 		return Reach{}, nil
 	}
@@ -123,7 +124,7 @@ func (h *Hub) PublishTo(conns []*Conn, frame []byte) Reach {
 	users := make(map[string]struct{}, 1)
 	for _, c := range conns {
 		bufs := [1]link.Buf{{B: wire.of(c.encoding, frame), N: 1}}
-		c.out.Send(bufs[:], (*directly)(c))
+		c.Outlet().Send(bufs[:], (*directly)(c))
 		if user := c.User(); user != "" {
 			users[user] = struct{}{}
 		}

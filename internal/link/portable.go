@@ -1,7 +1,9 @@
 package link
 
 import (
+	"errors"
 	"net"
+	"os"
 	"syscall"
 	"time"
 )
@@ -111,9 +113,13 @@ func (p *portable) flush(c *Conn) {
 			if n > 0 {
 				c.wroteLocked(n, c.srv.Now())
 			}
-			if err != nil {
+			switch {
+			case errors.Is(err, os.ErrDeadlineExceeded): // before the sweeper has come by
+				c.srv.metrics.Stalled.Add(1)
+				c.stalledLocked()
+			case err != nil:
 				c.abortLocked(closeLost, lostMessage)
-			} else {
+			default:
 				c.relievedLocked()
 			}
 		}

@@ -230,6 +230,11 @@ func (c *Conn) relievedLocked() {
 	}
 }
 
+// stalledLocked ends a connection whose peer takes nothing.
+func (c *Conn) stalledLocked() {
+	c.abortLocked(protocol.CloseTooSlow, "no bytes were taken for "+c.srv.cfg.Stall.String())
+}
+
 // What is said of a connection that broke.
 var closeLost = protocol.CloseGoingAway
 

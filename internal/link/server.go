@@ -262,7 +262,7 @@ func (s *Server) visit(c *Conn, now int64) {
 	}
 	if len(c.out) > 0 && now-c.progress > int64(s.cfg.Stall) {
 		s.metrics.Stalled.Add(1)
-		c.abortLocked(protocol.CloseTooSlow, "no bytes were taken for "+s.cfg.Stall.String())
+		c.stalledLocked()
 		return
 	}
 	if c.paused || c.stalled {

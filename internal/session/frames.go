@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -29,7 +30,7 @@ func connect(ctx context.Context, s *Session, f *protocol.Frame) error {
 		return err
 	}
 	identity := auth.Identity{Device: device}
-	known := token != ""
+	known := token != "" && !s.srv.Opaque()
 	if known {
 		identity, err = s.srv.cfg.Verifier.Verify(ctx, token)
 		if err != nil {
@@ -47,6 +48,9 @@ func connect(ctx context.Context, s *Session, f *protocol.Frame) error {
 	}
 	c := o.connecting(s, identity, known)
 	c.Data = f.Raw("data")
+	if token != "" && !known {
+		c.Token = token
+	}
 	if err := s.srv.Judge(ctx, c); err != nil {
 		e := fault.Of(err)
 		s.fail(f.ID, "", e)
@@ -113,6 +117,9 @@ func ping(_ context.Context, s *Session, f *protocol.Frame) error {
 	return nil
 }
 
+// maxResult bounds the nesting of what an application answers.
+const maxResult = 1 << 10
+
 // Calls by and to one connection that may be under way at once.
 const (
 	maxCalls = 16
@@ -159,6 +166,11 @@ func call(_ context.Context, s *Session, f *protocol.Frame) error {
 		s.mu.Lock()
 		calls.running--
 		s.mu.Unlock()
+		if err == nil && len(result) > 0 {
+			if bad := protocol.Valid(result, maxResult); bad != nil {
+				err = fault.Wrap(fault.Internal, fmt.Errorf("the result of %s is not JSON: %w", method, bad), "internal error")
+			}
+		}
 		if err != nil {
 			s.fail(frameID, "", fault.Of(err))
 			return
@@ -223,7 +235,7 @@ func reply(_ context.Context, s *Session, f *protocol.Frame) error {
 	}
 	a := answer{data: append([]byte(nil), f.Raw("data")...)}
 	if raw := f.Raw("error"); raw != nil {
-		a = answer{err: clientError(raw)}
+		a = answer{err: &ClientError{clientError(raw)}}
 	}
 	if !s.answer(uint64(n), a) {
 		return fault.New(fault.NotFound, "id: no call is waiting for this reply")
@@ -252,9 +264,18 @@ func (s *Session) answer(call uint64, a answer) bool {
 	return true
 }
 
+// ClientError is what a client has answered as an error.
+type ClientError struct{ Fault *fault.Error }
+
+// Error implements error.
+func (e *ClientError) Error() string { return e.Fault.Error() }
+
+// Unwrap gives the error itself.
+func (e *ClientError) Unwrap() error { return e.Fault }
+
 // clientError reads the error of a reply: an object with code and message, or a
 // string.
-func clientError(raw []byte) error {
+func clientError(raw []byte) *fault.Error {
 	if s, ok := protocol.Unquote(raw); ok {
 		return &fault.Error{Code: fault.Internal, Message: s}
 	}

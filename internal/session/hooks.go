@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/skein-realtime/skein/internal/auth"
@@ -58,6 +59,7 @@ type Connecting struct {
 	Header    http.Header
 	Data      []byte // of the connect frame, raw JSON; nil: none
 	Known     bool   // it has brought an identity that is believed
+	Token     string // what it has brought where no tokens are believed here
 
 	Identity auth.Identity
 	State    []byte   // the session that it begins with, a JSON object; nil: {}
@@ -88,6 +90,9 @@ func (srv *Server) Hooks() *Hooks { return srv.hooks.Load() }
 // their request.
 func (srv *Server) Asks() bool { return srv.Hooks().Connect != nil }
 
+// Opaque tells that tokens are for who decides about connections to understand.
+func (srv *Server) Opaque() bool { return srv.Asks() && !srv.Tokens() }
+
 // Judge asks whether a connection is let in. Its error is a *fault.Error.
 func (srv *Server) Judge(ctx context.Context, c *Connecting) error {
 	if err := srv.Admits(c.Identity); err != nil {
@@ -109,8 +114,29 @@ func (srv *Server) Judge(ctx context.Context, c *Connecting) error {
 			return fault.Of(err)
 		}
 	}
+	if err := protocol.DeviceID("device", c.Identity.Device); err != nil {
+		return fault.Wrap(fault.Internal, err, "the application named a device that cannot be")
+	}
 	c.Accept = c.Accept || c.Identity.User != ""
 	return nil
+}
+
+// existing gives the channels that can be, each once.
+func (s *Session) existing(channels []string) []string {
+	var list []string
+	for _, channel := range channels {
+		namespace, err := protocol.Namespace("channel", channel)
+		if err == nil && s.srv.cfg.Hub.Space(namespace) == nil {
+			err = fault.New(fault.NotFound, "namespace %q is not configured", namespace)
+		}
+		switch {
+		case err == nil && !slices.Contains(list, channel):
+			list = append(list, channel)
+		case err != nil && s.srv.cfg.Logger != nil:
+			s.srv.cfg.Logger.Warn("the application wants a connection in a channel that cannot be", "connection", s.ID.String(), "channel", channel, "error", err)
+		}
+	}
+	return list
 }
 
 // belongs looks up what a user is a member of.

@@ -121,6 +121,9 @@ func (s *Server) HandleCall(method string, fn CallHandler) { s.calls[method] = f
 // Hub is where the sessions' connections are.
 func (s *Server) Hub() *hub.Hub { return s.cfg.Hub }
 
+// Cancel ends the contexts of handlers and of who is asked.
+func (s *Server) Cancel() { s.cancel() }
+
 // Close ends the handlers' contexts and waits for calls that still run.
 func (s *Server) Close() {
 	s.cancel()

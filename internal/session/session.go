@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ type calls struct {
 	asked   map[uint64]chan answer // ours that wait for a reply
 	last    uint64
 	attached
-	parting string // what its client was told at the end
+	parting *parting // what its client was told at the end; nil: nothing
 }
 
 // callsLocked makes them on first use.
@@ -81,12 +82,15 @@ type Opening struct {
 // bare tells that there is nothing in the request by which somebody could tell who
 // the client is.
 func (o *Opening) bare() bool {
-	return o.Request == nil || o.Request.URL.RawQuery == "" && o.Request.Header.Get("Cookie") == "" && o.Request.Header.Get("Authorization") == ""
+	return o.Token == "" && (o.Request == nil || o.Request.URL.RawQuery == "" && o.Request.Header.Get("Cookie") == "" && o.Request.Header.Get("Authorization") == "")
 }
 
 // connecting is what is asked about a connection.
 func (o *Opening) connecting(s *Session, identity auth.Identity, known bool) *Connecting {
 	c := &Connecting{ID: s.ID, Transport: s.Out().Transport(), Remote: s.Out().Remote(), Identity: identity, Known: known}
+	if o != nil && s.srv.Opaque() {
+		c.Token = o.Token
+	}
 	if o != nil && o.Request != nil {
 		c.Query, c.Header = o.Request.URL.RawQuery, o.Request.Header
 	}
@@ -149,7 +153,7 @@ func (s *Session) Welcomed() bool { return s.welcomed.Load() }
 // when it brought nothing. Its error is a *fault.Error.
 func (srv *Server) Identify(ctx context.Context, o Opening) (identity auth.Identity, known bool, err error) {
 	switch {
-	case o.Token != "":
+	case o.Token != "" && !srv.Opaque():
 		if identity, err = srv.cfg.Verifier.Verify(ctx, o.Token); err != nil {
 			return auth.Identity{}, false, err
 		}
@@ -183,6 +187,7 @@ func (s *Session) Welcome(c *Connecting) bool {
 // that could not be found out.
 func (s *Session) refuse(e *fault.Error) {
 	s.srv.metrics.Refused.Add(1)
+	s.log("a connection was refused", e)
 	if e.Code == fault.Unavailable || e.Code == fault.Internal {
 		s.bye(protocol.Close{Word: string(fault.Unavailable), Code: protocol.CloseInternal.Code, Reconnect: true}, e.Message, e.RetryAfter+Jitter(time.Second))
 		return
@@ -200,41 +205,46 @@ func (s *Session) Bye(c protocol.Close, message string, spread time.Duration) {
 }
 
 func (s *Session) bye(c protocol.Close, message string, after time.Duration) {
-	s.part(message)
 	s.ByeAfter(c, message, after)
 }
 
 // ByeAfter is Bye after some last frames, and with a given wait. False: the client
 // had been told goodbye before.
 func (s *Session) ByeAfter(c protocol.Close, message string, after time.Duration, last ...[]byte) bool {
-	s.part(message)
+	s.part(c, message)
 	var wire []byte
 	for _, frame := range last {
 		wire = s.AppendEncoded(wire, frame)
 	}
 	wire = s.AppendEncoded(wire, protocol.AppendBye(nil, c, message, after))
 	first := !s.leaving.Swap(true)
-	s.Out().Close(c, c.Word, wire)
+	s.Outlet().Close(c, c.Word, wire)
 	return first
 }
 
 // part notes what the client is told at the end, for who wants to know.
-func (s *Session) part(message string) {
+func (s *Session) part(why protocol.Close, message string) {
 	if s.srv.Hooks().Closed == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.callsLocked(); c.parting == "" {
-		c.parting = message
+	if c := s.callsLocked(); c.parting == nil {
+		c.parting = &parting{why, message}
 	}
+}
+
+// parting is what a client was told at the end.
+type parting struct {
+	why     protocol.Close
+	message string
 }
 
 func (s *Session) encode(frame []byte) []byte {
 	return s.Encode(frame)
 }
 
-func (s *Session) send(frame []byte) { s.Out().SendControl(s.encode(frame), nil) }
+func (s *Session) send(frame []byte) { s.SendFrame(frame, nil) }
 
 // Due implements link.Deadline: time to authenticate, or the token, has run out.
 func (s *Session) Due(now int64) {
@@ -279,6 +289,7 @@ func (s *Session) welcome(frameID []byte, c *Connecting) {
 		s.refuse(fault.Of(err))
 		return
 	}
+	c.Channels = s.existing(c.Channels)
 	if c.State != nil {
 		_, _ = s.UpdateSession(func([]byte) ([]byte, error) { return c.State, nil })
 	}
@@ -300,13 +311,14 @@ func (s *Session) welcome(frameID []byte, c *Connecting) {
 	b = strconv.AppendFloat(b, settings.Heartbeat.Seconds(), 'f', -1, 64)
 	b = append(append(b, `,"session":`...), s.Session()...)
 	b = append(b, `,"channels":[`...)
-	for i, list := 0, [][]string{c.Channels, belongs}; i < len(list); i++ {
-		for _, channel := range list[i] {
-			if b[len(b)-1] != '[' {
-				b = append(b, ',')
-			}
-			b = protocol.AppendString(b, channel)
+	for i, channel := range slices.Concat(c.Channels, belongs) {
+		if i >= len(c.Channels) && slices.Contains(c.Channels, channel) {
+			continue // it is both
 		}
+		if b[len(b)-1] != '[' {
+			b = append(b, ',')
+		}
+		b = protocol.AppendString(b, channel)
 	}
 	b = append(b, ']')
 	if !identity.Expires.IsZero() {
@@ -329,6 +341,7 @@ func (s *Session) welcome(frameID []byte, c *Connecting) {
 	if e := s.early; e != nil {
 		s.early = nil
 		for _, text := range e.frames {
+			s.Received(text)
 			f := frames.Get().(*protocol.Frame)
 			s.handle(f, text, f.Read(text, settings.Depth))
 			frames.Put(f)
@@ -337,7 +350,10 @@ func (s *Session) welcome(frameID []byte, c *Connecting) {
 }
 
 // Receive handles one frame. Calls must not overlap; text is the session's to keep.
-func (s *Session) Receive(text []byte) { s.run(text) }
+func (s *Session) Receive(text []byte) {
+	s.Received(text)
+	s.run(text)
+}
 
 // ReceiveBinary answers a binary message, which the protocol has no use for.
 func (s *Session) ReceiveBinary() {
@@ -449,11 +465,16 @@ func OKFrame(frameID []byte, fields func([]byte) []byte) []byte {
 	return append(b, '}')
 }
 
+// log tells what a client is not told of an error.
+func (s *Session) log(what string, e *fault.Error) {
+	if e.Code == fault.Internal && e.Err != nil && s.srv.cfg.Logger != nil {
+		s.srv.cfg.Logger.Error(what, "connection", s.ID.String(), "error", e.Err)
+	}
+}
+
 func (s *Session) fail(frameID []byte, channel string, e *fault.Error) {
 	s.srv.metrics.Errors.Add(1)
-	if e.Code == fault.Internal && e.Err != nil && s.srv.cfg.Logger != nil {
-		s.srv.cfg.Logger.Error("a frame failed", "connection", s.ID.String(), "error", e.Err)
-	}
+	s.log("a frame failed", e)
 	s.send(protocol.AppendError(nil, frameID, channel, e))
 }
 
@@ -482,8 +503,8 @@ func (s *Session) Closed(why protocol.Close, message string) {
 			stops = append(stops, stop)
 		}
 		c.stops = nil
-		if c.parting != "" {
-			message = c.parting
+		if p := c.parting; p != nil {
+			why, message = p.why, p.message
 		}
 		c.cancel()
 		for _, ch := range c.asked {

@@ -140,7 +140,7 @@ async function example(...flags) {
   const path = join(folder, "ticker");
   const built = spawnSync("go", ["build", "-o", path, "./examples/ticker"], { cwd: root, encoding: "utf8" });
   assert.equal(built.status, 0, built.stderr);
-  const child = spawn(path, ["-listen", "127.0.0.1:0", "-client", client, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(path, ["-listen", "127.0.0.1:0", "-data", join(folder, "data"), "-client", client, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = once(child, "exit");
   ends.push(async () => {
     child.kill("SIGTERM");

@@ -24,7 +24,7 @@ if (unknown.length > 0) {
 }
 
 // The order is that of the run: what is exact about time comes first, and each file runs alone.
-const order = ["engineio4", "engineio3", "socketio5", "malformed", "socketio4", "recovery", "msgpack", "hostile", "clients", "browser", "guide"].map((name) => `${name}.test.mjs`);
+const order = ["engineio4", "engineio3", "socketio5", "malformed", "socketio4", "recovery", "msgpack", "hostile", "clients", "browser", "guide", "hooks"].map((name) => `${name}.test.mjs`);
 const files = order.filter((file) => wanted.length === 0 || wanted.some((name) => file === name || file === `${name}.test.mjs`));
 const forgotten = readdirSync(here).filter((file) => file.endsWith(".test.mjs") && !order.includes(file));
 if (files.length === 0 || forgotten.length > 0) {

@@ -230,7 +230,7 @@ func fromLoopback(r *http.Request) bool {
 func (a *API) Guard(scope string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.settings.Load().Dev && fromLoopback(r) {
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, called(r, devKey))
 			return
 		}
 		key, err := a.authenticate(r)
@@ -242,8 +242,13 @@ func (a *API) Guard(scope string, next http.Handler) http.Handler {
 			a.fail(w, err)
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, called(r, key))
 	})
+}
+
+// called gives the request with whose key it came.
+func called(r *http.Request, key *auth.APIKey) *http.Request {
+	return r.WithContext(verb.WithCaller(r.Context(), verb.Caller{Name: key.Name, Scopes: key.Scopes}))
 }
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}

@@ -61,6 +61,15 @@ type listed struct{}
 // Append implements hub.Encoding.
 func (listed) Append(dst, frame []byte) []byte { return append(append(dst, frame...), ',') }
 
+// Show implements hub.Shower.
+func (listed) Show(wire []byte, show func(message []byte)) {
+	list := append(append([]byte{'['}, wire[:len(wire)-1]...), ']')
+	_ = protocol.EachElement(list, func(frame []byte) error { // the server itself has made them
+		show(frame)
+		return nil
+	})
+}
+
 // batch bounds the frames of one answer.
 const batch = 256 << 10
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -166,6 +167,7 @@ func (c *client) packet(p sio.Packet) {
 			c.bad()
 			return
 		}
+		s.heard("43", strconv.AppendUint(nil, p.ID, 10), args)
 		s.Answer(p.ID, dataOf(args)) // one that nobody waits for is ignored
 	default:
 		c.bad()
@@ -250,7 +252,7 @@ func (c *client) judge(at *place, h *Handshake) (*session.Connecting, error) {
 	}
 	who := &session.Connecting{
 		ID: id.NewConnection(), Transport: c.e.Transport(), Remote: c.e.remote,
-		Query: c.e.query, Header: h.Header, Data: h.Auth, Known: known, Identity: identity,
+		Token: opaque(d.cfg.Sessions, h), Query: c.e.query, Header: h.Header, Data: h.Auth, Known: known, Identity: identity,
 	}
 	if err := d.cfg.Sessions.Judge(ctx, who); err != nil {
 		return nil, err
@@ -259,6 +261,14 @@ func (c *client) judge(at *place, h *Handshake) (*session.Connecting, error) {
 		return nil, fault.New(fault.Unauthorized, "not authorized")
 	}
 	return who, c.mayEnter(ctx, at, who.Identity)
+}
+
+// opaque is a client's token where it is the application's to understand.
+func opaque(s *session.Server, h *Handshake) string {
+	if s.Opaque() {
+		return h.Token()
+	}
+	return ""
 }
 
 // mayEnter tells whether a client may subscribe to the channel of a namespace.

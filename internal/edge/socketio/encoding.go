@@ -1,8 +1,10 @@
 package socketio
 
 import (
+	"encoding/base64"
 	"sync"
 
+	"github.com/skein-realtime/skein/internal/engineio"
 	"github.com/skein-realtime/skein/internal/sio"
 	"github.com/skein-realtime/skein/protocol"
 )
@@ -56,6 +58,26 @@ func (e encoding) Append(dst, frame []byte) []byte {
 		p.Data = control(frame)
 	}
 	return sio.Append(dst, e.dialect, p)
+}
+
+// Show implements hub.Shower: packets as a websocket of version 4 has them in its
+// text messages, binary parts as in a poll.
+func (e encoding) Show(wire []byte, show func(message []byte)) {
+	_ = engineio.Frames(wire, func(binary bool, payload []byte) error { // the server itself has made them
+		switch {
+		case !binary:
+			show(payload)
+		case e.dialect == sio.Msgpack:
+			p, err := sio.ReadMsgpack(payload, maxDepth)
+			if err == nil {
+				encoding{dialect: sio.V5}.Show(sio.Append(nil, sio.V5, p), show)
+			}
+			return err
+		default:
+			show(base64.StdEncoding.AppendEncode([]byte{'b'}, payload))
+		}
+		return nil
+	})
 }
 
 func control(frame []byte) []byte {

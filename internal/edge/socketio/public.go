@@ -56,7 +56,9 @@ func (p *Socket) Emit(event string, args ...any) {
 // Volatile sends an event that may be lost when the client is not ready for it.
 func (p *Socket) Volatile(event string, args ...any) {
 	packet := sio.Packet{Kind: sio.Event, Namespace: p.s.place.name, Data: arrayOf(encode(event), args)}
-	p.s.client.e.volatile(sio.Append(nil, p.s.client.dialect, packet), p.s)
+	wire := sio.Append(nil, p.s.client.dialect, packet)
+	p.s.Sent(wire)
+	p.s.client.e.volatile(wire, p.s)
 }
 
 // Ask sends an event and waits for the client's acknowledgement until ctx ends.

@@ -410,7 +410,7 @@ func (s *socket) replay(st *state) {
 		}
 		// Its subscription is not there yet; the channel's name is what it is found by.
 		s.trail.steps = append(s.trail.steps, step{channel: sources[next].channel, start: m.Seq})
-		s.SendControl(enc.Append(nil, m.Frame), nil)
+		s.Outlet().SendControl(enc.Append(nil, m.Frame), nil)
 	}
 }
 

@@ -149,6 +149,7 @@ func (s *socket) event(name []byte, args [][]byte, wantsAck bool, ack uint64) {
 		fn = func(p *Socket, args Args, ack Ack) { s.place.any(p, event, args, ack) }
 	}
 	if fn != nil {
+		s.heard("42", frameID, append([][]byte{name}, args...))
 		if s.Admit(frameID) {
 			list := make(Args, len(args))
 			for i, a := range args {
@@ -203,7 +204,15 @@ func (s *socket) ack(wanted bool, n uint64) Ack {
 
 func (s *socket) send(p sio.Packet) {
 	p.Namespace = s.place.name
-	s.SendControl(sio.Append(nil, s.client.dialect, p), nil)
+	s.Outlet().SendControl(sio.Append(nil, s.client.dialect, p), nil)
+}
+
+// heard shows to who traces the socket what its client sent and its session does
+// not get. kind is that of the text packet; id is nil when there is none.
+func (s *socket) heard(kind string, id []byte, args [][]byte) {
+	if s.Tapped() {
+		s.Received(appendArgs(append([]byte(kind), id...), args))
+	}
 }
 
 // leave ends the socket because the server wants so.

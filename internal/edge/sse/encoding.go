@@ -186,3 +186,11 @@ func appendID(dst []byte, id []byte) []byte {
 func appendRetry(dst []byte, ms uint64) []byte {
 	return append(strconv.AppendUint(append(dst, "retry: "...), ms, 10), '\n')
 }
+
+// Show implements hub.Shower: the JSON of each event.
+func (records) Show(wire []byte, show func(message []byte)) {
+	for r := (record{}); len(wire) > 0; {
+		r, wire = next(wire)
+		show(r.frame())
+	}
+}

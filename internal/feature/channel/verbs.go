@@ -28,6 +28,12 @@ type SubscribeParams struct {
 	Channel    string `json:"channel"`
 }
 
+// UnsubscribeParams are the params of unsubscribe.
+type UnsubscribeParams struct {
+	SubscribeParams
+	All bool `json:"all,omitempty" jsonschema:"everybody who is subscribed; memberships stay, and their users are subscribed again when they connect"`
+}
+
 // SubscribeResult counts whose subscriptions changed.
 type SubscribeResult struct {
 	Connections int `json:"connections"`
@@ -102,13 +108,22 @@ func (f *Feature) subscribeAs(ctx context.Context, c *hub.Conn, channel string, 
 	return f.hub.Subscribe(c, channel, space, opt)
 }
 
-func (f *Feature) unsubscribeVerb(_ context.Context, p SubscribeParams) (r SubscribeResult, err error) {
+func (f *Feature) unsubscribeVerb(_ context.Context, p UnsubscribeParams) (r SubscribeResult, err error) {
 	if _, err := protocol.Namespace("channel", p.Channel); err != nil {
 		return r, err
 	}
-	conns, err := f.conns(p)
-	if err != nil {
-		return r, err
+	var conns []*hub.Conn
+	switch {
+	case p.All && (p.Connection != "" || p.User != ""):
+		return r, fault.Field("all", "cannot be given together with connection or user")
+	case p.All:
+		if ch := f.hub.Channel(p.Channel); ch != nil {
+			conns = ch.Conns()
+		}
+	default:
+		if conns, err = f.conns(p.SubscribeParams); err != nil {
+			return r, err
+		}
 	}
 	for _, c := range conns {
 		if f.hub.Unsubscribe(c, p.Channel) {

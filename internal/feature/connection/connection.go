@@ -244,10 +244,11 @@ func onlineOf(conns []*hub.Conn) Online {
 
 // ConnectionsParams are the params of connections.
 type ConnectionsParams struct {
-	User    string `json:"user,omitempty" jsonschema:"only this user's"`
-	Channel string `json:"channel,omitempty" jsonschema:"only subscribers of this channel"`
-	After   string `json:"after,omitempty" jsonschema:"the next of the page before"`
-	Limit   int    `json:"limit,omitempty" jsonschema:"entries of a page; 100 when absent, at most 1000"`
+	Connection string `json:"connection,omitempty" jsonschema:"only this one"`
+	User       string `json:"user,omitempty" jsonschema:"only this user's"`
+	Channel    string `json:"channel,omitempty" jsonschema:"only subscribers of this channel"`
+	After      string `json:"after,omitempty" jsonschema:"the next of the page before"`
+	Limit      int    `json:"limit,omitempty" jsonschema:"entries of a page; 100 when absent, at most 1000"`
 }
 
 // Item is one live connection.
@@ -292,7 +293,20 @@ func (f *Feature) connections(_ context.Context, p ConnectionsParams) (Page, err
 		}
 	}
 	first := firstConns{limit: p.Limit + 1}
+	var only *hub.Conn
+	if p.Connection != "" {
+		c, err := f.find(p.Connection)
+		if fault.Of(err) != nil && fault.Of(err).Code != fault.NotFound {
+			return page, err
+		}
+		if only = c; only == nil {
+			return page, nil
+		}
+	}
 	consider := func(c *hub.Conn) bool {
+		if only != nil && c != only {
+			return true
+		}
 		if (p.After == "" || bytes.Compare(c.ID[:], after[:]) > 0) && (p.User == "" || c.User() == p.User) {
 			first.offer(c)
 		}
@@ -309,6 +323,8 @@ func (f *Feature) connections(_ context.Context, p ConnectionsParams) (Page, err
 		for _, c := range f.hub.UserConns(p.User) {
 			consider(c)
 		}
+	case only != nil:
+		consider(only)
 	default:
 		f.hub.EachConn(consider)
 	}

@@ -96,7 +96,7 @@ func TestAtRunsOnce(t *testing.T) {
 func TestCronKeepsToTheClockOnTheWall(t *testing.T) {
 	bubble(t, func(w *world) {
 		begin := time.Date(2026, 3, 28, 0, 0, 0, 0, time.UTC)
-		w.off.Store(int64(begin.Sub(time.Now())))
+		w.off.Store(int64(time.Until(begin)))
 		n := w.node("a", false)
 		n.must("put", `{"name":"night","cron":"30 2 * * *","zone":"Europe/Berlin","verb":"note"}`)
 		n.must("put", `{"name":"noon","cron":"@daily","verb":"plain","params":{"text":"utc"}}`)

@@ -34,8 +34,7 @@ type world struct {
 	off atomic.Int64
 
 	mu       sync.Mutex
-	notes    []note        // what the verbs note and keep were called with, in order
-	hold     chan struct{} // not nil: slow waits for it
+	notes    []note // what the verbs note and keep were called with, in order
 	occupied map[string]bool
 	fail     error // what note answers
 }

@@ -96,9 +96,9 @@ func check(c store.Command) (size int, err error) {
 		return size, errors.Join(name("Channel", c.Channel, 1, maxChannel), err, moment("Time", c.Time, 1))
 	case store.RemoveMembers:
 		if c.Some < 0 || c.Some > maxUsers {
-			err = fmt.Errorf("Some: %d is not from 0 to %d", c.Some, maxUsers)
+			err = fmt.Errorf("%s: %d is not from 0 to %d", "Some", c.Some, maxUsers)
 		} else if c.Some > 0 && len(c.Users) > 0 {
-			err = errors.New("Some: is for when Users is empty")
+			err = fmt.Errorf("%s: is for when Users is empty", "Some")
 		}
 		size, bad := checkUsers(c.Users)
 		return size, errors.Join(name("Channel", c.Channel, 1, maxChannel), bad, err)
@@ -109,7 +109,7 @@ func check(c store.Command) (size int, err error) {
 		return 0, name("Name", c.Name, 1, maxSchedule)
 	case store.ClaimSchedule:
 		if c.Until <= c.Now {
-			err = fmt.Errorf("Until: %d is not after Now, %d", c.Until, c.Now)
+			err = fmt.Errorf("%s: %d is not after Now, %d", "Until", c.Until, c.Now)
 		}
 		return 0, errors.Join(name("Name", c.Name, 1, maxSchedule), name("Owner", c.Owner, 1, maxOwner), moment("Now", c.Now, 1),
 			err, moment("Until", c.Until, 1))
@@ -118,14 +118,14 @@ func check(c store.Command) (size int, err error) {
 			moment("Next", c.Next, 0), moment("Until", c.Until, 0))
 	case store.PutDenial:
 		if c.User == "" && c.Device == "" && c.Token == "" {
-			err = errors.New("User: is empty, as are Device and Token: it would be about everybody")
+			err = fmt.Errorf("%s: is empty, as are Device and Token: it would be about everybody", "User")
 		}
 		return len(c.Reason), errors.Join(err, name("User", c.User, 0, maxUser), name("Device", c.Device, 0, maxDevice),
 			name("Token", c.Token, 0, maxToken), moment("Before", c.Before, 0), name("Reason", c.Reason, 0, maxReason),
 			moment("Time", c.Time, 1), moment("Expires", c.Expires, 0))
 	case store.SawUsers:
 		if len(c.Seen) > maxUsers {
-			return 0, fmt.Errorf("Seen: has %d; at most %d are possible", len(c.Seen), maxUsers)
+			return 0, fmt.Errorf("%s: has %d; at most %d are possible", "Seen", len(c.Seen), maxUsers)
 		}
 		for i, s := range c.Seen {
 			field := fmt.Sprintf("Seen[%d].", i)
@@ -141,11 +141,11 @@ func check(c store.Command) (size int, err error) {
 
 func checkUsers(users []string) (size int, err error) {
 	if len(users) > maxUsers {
-		return 0, fmt.Errorf("Users: has %d; at most %d are possible", len(users), maxUsers)
+		return 0, fmt.Errorf("%s: has %d; at most %d are possible", "Users", len(users), maxUsers)
 	}
 	for i, u := range users {
 		if u == "" || len(u) > maxUser {
-			return 0, fmt.Errorf("Users[%d]: has %d bytes; 1 to %d are possible", i, len(u), maxUser)
+			return 0, fmt.Errorf("%s[%d]: has %d bytes; 1 to %d are possible", "Users", i, len(u), maxUser)
 		}
 		size += len(u) + 16
 	}

@@ -232,7 +232,10 @@ func (b *backend) subscribe(ctx context.Context, c *session.Session, channel str
 func (b *backend) message(ctx context.Context, c *session.Session, m *session.Message) error {
 	f := protocol.AppendString(append(appendConnection(nil, c), `,"channel":`...), m.Channel)
 	f = protocol.AppendString(append(f, `,"message":{"event":`...), m.Event)
-	f = append(append(f, `,"data":`...), m.Data...)
+	f = protocol.AppendData(append(f, `,"data":`...), m.Data)
+	if m.Notice {
+		f = append(f, `,"notice":true`...)
+	}
 	if m.Key != "" {
 		f = protocol.AppendString(append(f, `,"key":`...), m.Key)
 	}

@@ -168,7 +168,7 @@ func (c *Conn) timer(d time.Duration, again bool, fn func(context.Context)) (sto
 }
 
 // Every calls fn every d while the channel has subscribers, and ends when it has had
-// none for the grace time (Online.Grace). What is to begin anew with the next
+// none for the grace time (Online.Grace), as it sees when it is due. What is to begin anew with the next
 // subscriber is started by a function of [Server.OnChannel], or is a schedule with
 // while_occupied.
 func (s *Server) Every(channel string, d time.Duration, fn func(context.Context)) (stop func()) {

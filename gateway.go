@@ -58,6 +58,7 @@ type Message struct {
 	Conn    *Conn
 	Channel string
 	Key     string // its idempotency key; "": none
+	Notice  bool   // it is a notice: Data may be empty, and nobody keeps it
 
 	// A function may change what follows.
 
@@ -130,7 +131,7 @@ func (s *Server) OnSubscribe(namespace string, fn func(ctx context.Context, sub 
 }
 
 // OnMessage adds a function that decides about what clients publish in a namespace,
-// "" for all of them: it may refuse it, change it, or answer it. It is asked also
+// notices too, "" for all of them: it may refuse it, change it, or answer it. It is asked also
 // when the rules do not allow it, and may allow it.
 func (s *Server) OnMessage(namespace string, fn func(ctx context.Context, m *Message) error) {
 	if s.functions.message == nil {

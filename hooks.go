@@ -134,7 +134,7 @@ func both[T any](m map[string][]T, namespace string) []T {
 
 func (s *Server) askMessage(ctx context.Context, c *session.Session, m *session.Message) error {
 	if list := both(s.functions.message, m.Space.Name); len(list) > 0 {
-		p := &Message{Conn: &Conn{s, c}, Channel: m.Channel, Key: m.Key, Event: m.Event, Data: m.Data, Allow: m.Allowed}
+		p := &Message{Conn: &Conn{s, c}, Channel: m.Channel, Key: m.Key, Notice: m.Notice, Event: m.Event, Data: m.Data, Allow: m.Allowed}
 		for _, fn := range list {
 			err := error(errPanic)
 			s.guard("a function for messages", func() { err = fn(ctx, p) })
@@ -164,7 +164,7 @@ func change(m *session.Message, event string, data []byte) error {
 	event, err := protocol.Event("event", event)
 	if err == nil && string(data) != string(m.Data) {
 		err = protocol.Valid(data, 64)
-		if len(data) == 0 {
+		if len(data) == 0 && !m.Notice {
 			err = errors.New("data is missing")
 		}
 	}

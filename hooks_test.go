@@ -202,6 +202,9 @@ func TestTheBackendDecides(t *testing.T) {
 			}
 			same(t, "answered", ann.do(`{"type":"pub","channel":"room:1","data":"time?"}`)["reply"], any(map[string]any{"time": "noon"}))
 			ann.fails(`{"type":"pub","channel":"log:1","data":"bad"}`, "denied")
+			ann.fails(`{"type":"notice","channel":"room:1","event":"typing","data":"bad"}`, "denied")
+			ann.do(`{"type":"notice","channel":"room:1","event":"typing"}`)
+			bob.expect("notice")
 			ann.send(`{"type":"pub","channel":"log:1","data":"good"}`)
 			ann.expect("msg")
 			same(t, "kept", len(s.verb("history", `{"channel":"log:1"}`)["messages"].([]any)), 1)

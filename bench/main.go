@@ -67,6 +67,7 @@ func checks() []check {
 		{"channels", channels},
 		{"log", logs},
 		{"socketio", socketIO},
+		{"gateway", gateway},
 	}
 }
 

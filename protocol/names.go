@@ -76,6 +76,9 @@ func DeviceID(field, device string) error {
 	return name(field, device, MaxDevice)
 }
 
+// MethodName checks the name of a method of a call.
+func MethodName(field, method string) error { return name(field, method, MaxMethod) }
+
 func name(field, s string, limit int) error {
 	if s == "" {
 		return fault.Field(field, "is missing")

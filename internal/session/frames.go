@@ -130,6 +130,9 @@ const (
 // handler has a goroutine of its own, since it may itself wait for the client.
 func call(_ context.Context, s *Session, f *protocol.Frame) error {
 	method, err := f.Required("method", protocol.MaxMethod)
+	if err == nil {
+		err = protocol.MethodName("method", method)
+	}
 	if err != nil {
 		return err
 	}

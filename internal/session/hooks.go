@@ -73,6 +73,7 @@ type Message struct {
 	Channel string
 	Space   *hub.Space
 	Key     string
+	Notice  bool // it is a notice
 	Allowed bool // what the rules say; may be changed, too
 
 	Event string

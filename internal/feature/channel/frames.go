@@ -131,14 +131,8 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 	data := fr.Raw("data")
 	if ask != nil {
 		m := session.Message{Channel: channel, Space: space, Key: key, Allowed: allowed, Event: event, Data: data}
-		switch err := ask(ctx, s, &m); {
-		case err != nil:
+		if answered, err := f.asked(ctx, s, fr, &m); err != nil || answered {
 			return err
-		case m.Reply != nil:
-			s.OK(fr, func(b []byte) []byte { return protocol.AppendData(append(b, `,"reply":`...), m.Reply) })
-			return nil
-		case !m.Allowed:
-			return session.Denied(publish, channel)
 		}
 		event, data = m.Event, m.Data
 	}
@@ -170,6 +164,21 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 	return nil
 }
 
+// asked lets the application decide about what a client says. It may have answered
+// it, so that nothing is published.
+func (f *Feature) asked(ctx context.Context, s *session.Session, fr *protocol.Frame, m *session.Message) (answered bool, err error) {
+	switch err := s.Server().Hooks().Message(ctx, s, m); {
+	case err != nil:
+		return false, err
+	case m.Reply != nil:
+		s.OK(fr, func(b []byte) []byte { return protocol.AppendData(append(b, `,"reply":`...), m.Reply) })
+		return true, nil
+	case !m.Allowed:
+		return false, session.Denied(publish, m.Channel)
+	}
+	return false, nil
+}
+
 // keyedPub publishes once per key. Keys belong to the user, so that a client may
 // repeat on a new connection; an anonymous client's belong to its connection.
 func (f *Feature) keyedPub(ctx context.Context, s *session.Session, channel, event, key string, data []byte, send func() ([]byte, error)) ([]byte, error) {
@@ -188,7 +197,11 @@ func (f *Feature) keyedPub(ctx context.Context, s *session.Session, channel, eve
 // notice answers `notice`: like pub, but the receivers get it as a notice, it
 // has no id, and its ok says nothing.
 func (f *Feature) notice(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
-	channel, _, err := s.Space(ctx, fr, publish)
+	channel, space, allowed, err := s.Find(ctx, fr, publish)
+	ask := s.Server().Hooks().Message
+	if err == nil && !allowed && ask == nil {
+		err = session.Denied(publish, channel)
+	}
 	if err != nil {
 		return err
 	}
@@ -199,7 +212,13 @@ func (f *Feature) notice(ctx context.Context, s *session.Session, fr *protocol.F
 	if err != nil {
 		return err
 	}
-	m := message(channel, event, fr.Raw("data"), s.Sender())
+	said := session.Message{Channel: channel, Space: space, Notice: true, Allowed: allowed, Event: event, Data: fr.Raw("data")}
+	if ask != nil {
+		if answered, err := f.asked(ctx, s, fr, &said); err != nil || answered {
+			return err
+		}
+	}
+	m := message(channel, said.Event, said.Data, s.Sender())
 	frame := protocol.AppendNotice(make([]byte, 0, len(m.Data)+256), m)
 	if _, err = f.hub.Publish(ctx, channel, frame, []*hub.Conn{&s.Conn}); err != nil {
 		return err

@@ -56,8 +56,8 @@ func (f *Feature) call(ctx context.Context, p CallParams) (CallResult, error) {
 	if p.Method == "" {
 		return r, fault.Field("method", "is missing")
 	}
-	if len(p.Method) > protocol.MaxMethod {
-		return r, fault.Field("method", "has %d bytes; at most %d are allowed", len(p.Method), protocol.MaxMethod)
+	if err := protocol.MethodName("method", p.Method); err != nil {
+		return r, err
 	}
 	if p.Timeout == 0 {
 		p.Timeout = defaultTimeout
@@ -90,6 +90,9 @@ func (f *Feature) call(ctx context.Context, p CallParams) (CallResult, error) {
 func (f *Feature) called(p CallParams) ([]*hub.Conn, error) {
 	if (p.Connection == "") == (p.User == "") {
 		return nil, fault.Field("connection", "name either a connection or a user")
+	}
+	if p.Connection != "" && p.Device != "" {
+		return nil, fault.Field("device", "goes with user; a connection has one already")
 	}
 	if p.Connection != "" {
 		c, err := f.find(p.Connection)

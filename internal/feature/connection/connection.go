@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/skein-realtime/skein/internal/auth"
@@ -191,16 +192,45 @@ type Online struct {
 	Seen        int64    `json:"seen,omitempty" jsonschema:"when a user that is offline was last there, Unix milliseconds; absent when he never was, or was not asked for"`
 }
 
+// OnlineResult is by user or connection, as they were asked for.
+type OnlineResult map[string]Online
+
+// AppendJSON implements verb.Appender: ten thousand at once are asked for often.
+func (r OnlineResult) AppendJSON(b []byte) []byte {
+	b = slices.Grow(b, 64*len(r))
+	b = append(b, '{')
+	for name, o := range r {
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = strconv.AppendBool(append(protocol.AppendString(b, name), `:{"online":`...), o.Online)
+		b = strconv.AppendInt(append(b, `,"connections":`...), int64(o.Connections), 10)
+		b = append(b, `,"devices":[`...)
+		for i, d := range o.Devices {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = protocol.AppendString(b, d)
+		}
+		b = append(b, ']')
+		if o.Seen > 0 {
+			b = strconv.AppendInt(append(b, `,"seen":`...), o.Seen, 10)
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}')
+}
+
 const maxOnline = 10_000
 
-func (f *Feature) online(ctx context.Context, p OnlineParams) (map[string]Online, error) {
+func (f *Feature) online(ctx context.Context, p OnlineParams) (OnlineResult, error) {
 	if (p.Users == nil) == (p.Connections == nil) {
 		return nil, fault.Field("users", "name either users or connections")
 	}
 	if len(p.Users)+len(p.Connections) > maxOnline {
 		return nil, fault.Field("users", "at most %d can be asked for at once", maxOnline)
 	}
-	result := make(map[string]Online, len(p.Users)+len(p.Connections))
+	result := make(OnlineResult, len(p.Users)+len(p.Connections))
 	var away []string
 	for _, user := range p.Users {
 		o := onlineOf(f.hub.UserConns(user))

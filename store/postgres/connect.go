@@ -21,6 +21,7 @@ const oldestServer = 130_000
 
 // database is how to reach the database and what every connection is told.
 type database struct {
+	lines   *lines
 	config  *pgxpool.Config
 	schema  string
 	session string // statements for a new connection
@@ -34,7 +35,7 @@ func newDatabase(cfg Config) (*database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: URL: %w", err) // the driver masks passwords
 	}
-	d := &database{config: config, schema: cfg.Schema, timeout: cfg.Timeout, log: cfg.Logger}
+	d := &database{lines: &lines{open: map[*line]struct{}{}}, config: config, schema: cfg.Schema, timeout: cfg.Timeout, log: cfg.Logger}
 	conn := config.ConnConfig
 	if d.schema == "" {
 		d.schema = firstSchema(conn.RuntimeParams["search_path"])
@@ -53,7 +54,7 @@ func newDatabase(cfg Config) (*database, error) {
 	// Deadlines find a dead link sooner while something is asked; this is for
 	// connections that idle.
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	conn.DialFunc = dialer.DialContext
+	conn.DialFunc = d.lines.dial(&dialer)
 	d.session = sessionSettings(d.schema, cfg.Timeout)
 	config.PingTimeout = conn.ConnectTimeout
 	config.MaxConnIdleTime = 5 * time.Minute

@@ -121,6 +121,7 @@ type Store struct {
 	log     *slog.Logger
 	timeout time.Duration
 
+	lines         *lines
 	writes, reads *pgxpool.Pool
 	queue         *queue
 	lanes         []sync.Mutex // held while a writer commits and tells
@@ -167,6 +168,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		opt:     cfg.Options,
+		lines:   d.lines,
 		log:     cfg.Logger,
 		timeout: cfg.Timeout,
 		queue:   newQueue(cfg.Writers + 1 + tableLanes),
@@ -192,6 +194,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // Shared tells that other processes may append too.
 func (s *Store) Shared() bool { return true }
 
+// closePatience is how long Close waits for connections to end in order: by then
+// nothing is being written.
+const closePatience = time.Second
+
 // Close implements [store.Store].
 func (s *Store) Close() error {
 	s.once.Do(func() {
@@ -199,6 +205,8 @@ func (s *Store) Close() error {
 		s.queue.close()
 		s.writers.Wait()
 		s.end() // ends reads
+		stop := s.lines.cutAfter(closePatience)
+		defer stop()
 		s.writes.Close()
 		s.reads.Close()
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/protocol"
 )
 
@@ -97,9 +98,8 @@ func packSender(s protocol.Sender) []byte {
 	b := make([]byte, 0, len(s.User)+len(s.Device)+24)
 	b = append(binary.AppendUvarint(b, uint64(len(s.User))), s.User...)
 	b = append(binary.AppendUvarint(b, uint64(len(s.Device))), s.Device...)
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(s.Connection)
-	if err == nil && len(raw) == 16 {
-		return append(append(b, 1), raw...)
+	if c, ok := id.ParseConnection(s.Connection); ok {
+		return append(append(b, 1), c[:]...)
 	}
 	return append(append(b, 0), s.Connection...)
 }

@@ -31,6 +31,7 @@ func FuzzSender(f *testing.F) {
 	f.Add("ann", "phone", id.NewConnection().String())
 	f.Add("", "", "")
 	f.Add("é", "", "not an id")
+	f.Add("a", "b", "00000000000000\r0000000A") // decoders of base 64 pass over line breaks
 	f.Add("a\x00b", "\x00", "\x00\x01")
 	f.Fuzz(func(t *testing.T, user, device, connection string) {
 		s := protocol.Sender{User: user, Device: device, Connection: connection}

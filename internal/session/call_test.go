@@ -11,6 +11,7 @@ import (
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
 func TestClientsCallTheApplication(t *testing.T) {
@@ -39,8 +40,8 @@ func TestClientsCallTheApplication(t *testing.T) {
 		{`{"type":"call","id":4}`, map[string]any{"type": "error", "id": 4.0, "code": "bad_request", "message": "method: is missing"}},
 	}
 	for _, tt := range tests {
-		c.send(tt.frame)
-		if diff := cmp.Diff(tt.want, c.next()); diff != "" {
+		c.Send(tt.frame)
+		if diff := cmp.Diff(tt.want, c.Next()); diff != "" {
 			t.Errorf("%s: %s", tt.frame, diff)
 		}
 	}
@@ -58,9 +59,9 @@ func TestCallsOfOneClientAreBoundedAndEndWithIt(t *testing.T) {
 	})
 	c := w.user("ann")
 	for i := range 17 {
-		c.send(fmt.Sprintf(`{"type":"call","id":%d,"method":"hang"}`, i))
+		c.Send(fmt.Sprintf(`{"type":"call","id":%d,"method":"hang"}`, i))
 	}
-	if f := c.expectError(fault.Unavailable, "16 calls of this connection are still running"); f["id"] != 16.0 || f["retry_after"] != 1000.0 {
+	if f := c.ExpectError(fault.Unavailable, "16 calls of this connection are still running"); f["id"] != 16.0 || f["retry_after"] != 1000.0 {
 		t.Errorf("got %v", f)
 	}
 	for range 16 {
@@ -75,7 +76,7 @@ func TestCallsOfOneClientAreBoundedAndEndWithIt(t *testing.T) {
 }
 
 // ask calls a method of the client in the background.
-func ask(c *client) chan error {
+func ask(c *sessiontest.Client) chan error {
 	ch := make(chan error, 1)
 	go func() {
 		data, err := c.Call(context.Background(), "where", []byte(`{"q":1}`))
@@ -105,23 +106,23 @@ func TestTheServerCallsAClient(t *testing.T) {
 	}
 	for i, tt := range tests {
 		answer := ask(c)
-		if diff := cmp.Diff(map[string]any{"type": "call", "id": float64(i + 1), "method": "where", "data": map[string]any{"q": 1.0}}, c.next()); diff != "" {
+		if diff := cmp.Diff(map[string]any{"type": "call", "id": float64(i + 1), "method": "where", "data": map[string]any{"q": 1.0}}, c.Next()); diff != "" {
 			t.Error(diff)
 		}
-		c.send(fmt.Sprintf(`{"type":"reply","id":%d,%s}`, i+1, tt.reply))
+		c.Send(fmt.Sprintf(`{"type":"reply","id":%d,%s}`, i+1, tt.reply))
 		if got := (<-answer).Error(); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.reply, got, tt.want)
 		}
 	}
-	c.send(`{"type":"reply","id":1,"data":2}`)
-	c.expectError(fault.NotFound, "no call is waiting for this reply")
-	c.send(`{"type":"reply"}`)
-	c.expectError(fault.BadRequest, "id: is missing")
-	c.send(`{"type":"reply","id":"one"}`)
-	c.expectError(fault.BadRequest, "id: must be an integer, not a string")
+	c.Send(`{"type":"reply","id":1,"data":2}`)
+	c.ExpectError(fault.NotFound, "no call is waiting for this reply")
+	c.Send(`{"type":"reply"}`)
+	c.ExpectError(fault.BadRequest, "id: is missing")
+	c.Send(`{"type":"reply","id":"one"}`)
+	c.ExpectError(fault.BadRequest, "id: must be an integer, not a string")
 	fresh := w.user("bob")
-	fresh.send(`{"type":"reply","id":1}`)
-	fresh.expectError(fault.NotFound, "no call is waiting for this reply")
+	fresh.Send(`{"type":"reply","id":1}`)
+	fresh.ExpectError(fault.NotFound, "no call is waiting for this reply")
 }
 
 func TestACallThatIsNotAnswered(t *testing.T) {
@@ -132,13 +133,13 @@ func TestACallThatIsNotAnswered(t *testing.T) {
 	if _, err := c.Call(ctx, "where", nil); fault.Of(err).Code != fault.Unavailable {
 		t.Errorf("got %v", err)
 	}
-	c.expect("call")
-	c.send(`{"type":"reply","id":1}`)
-	c.expectError(fault.NotFound, "no call is waiting")
+	c.Expect("call")
+	c.Send(`{"type":"reply","id":1}`)
+	c.ExpectError(fault.NotFound, "no call is waiting")
 	var open []chan error
 	for range 64 {
 		open = append(open, ask(c))
-		c.expect("call")
+		c.Expect("call")
 	}
 	if _, err := c.Call(context.Background(), "where", nil); fault.Of(err).Code != fault.Unavailable {
 		t.Errorf("over the bound: got %v", err)
@@ -178,14 +179,14 @@ func FuzzReceive(f *testing.F) {
 		settings := defaults()
 		settings.Anonymous = true
 		w := start(t, settings)
-		c := w.open(session.Opening{})
+		c := w.Open(session.Opening{})
 		c.Receive(append([]byte(nil), frame...))
-		c.send(`{"type":"connect"}`)
+		c.Send(`{"type":"connect"}`)
 		c.Receive(append([]byte(nil), frame...))
 		c.Closed(protocol.CloseNormal, "")
 		if err := protocol.Valid(frame, 8); err == nil || errors.Is(err, protocol.ErrDepth) {
 			return
 		}
-		c.expectError(fault.BadFrame, "")
+		c.ExpectError(fault.BadFrame, "")
 	})
 }

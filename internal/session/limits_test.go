@@ -11,6 +11,7 @@ import (
 	"github.com/skein-realtime/skein/internal/ratelimit"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
 func TestFramesWithinLimitsMakeNoGarbage(t *testing.T) {
@@ -26,7 +27,7 @@ func TestFramesWithinLimitsMakeNoGarbage(t *testing.T) {
 			t.Errorf("%s: %v allocations a frame", name, n)
 		}
 	}
-	c.nothing()
+	c.Nothing()
 }
 
 func noop(context.Context, *session.Session, *protocol.Frame) error { return nil }
@@ -52,7 +53,7 @@ func BenchmarkFrame(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			h := hub.New(hub.Config{Encodings: []hub.Encoding{lines{}}, Shards: 1})
+			h := hub.New(hub.Config{Encodings: []hub.Encoding{sessiontest.Lines{}}, Shards: 1})
 			settings := defaults()
 			settings.Dev = true
 			srv := session.NewServer(session.Config{Hub: h, Clock: clock, Verifier: v, Settings: settings})
@@ -67,9 +68,7 @@ func BenchmarkFrame(b *testing.B) {
 			if err := srv.SetLimits(limits); err != nil {
 				b.Fatal(err)
 			}
-			c := &client{out: outlet{seen: make(chan struct{}, 1)}}
-			srv.Prepare(&c.Session, &c.out, 0)
-			c.Begin(session.Opening{User: "ann"})
+			c := sessiontest.Open(b, srv, session.Opening{User: "ann"})
 			frame := []byte(`{"type":"unsub","channel":"x"}`)
 			b.ReportAllocs()
 			for b.Loop() {

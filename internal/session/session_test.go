@@ -15,6 +15,7 @@ import (
 	"github.com/skein-realtime/skein/internal/link"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
 func TestWelcome(t *testing.T) {
@@ -39,12 +40,12 @@ func TestWelcome(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := w.open(tt.opening)
+			c := w.Open(tt.opening)
 			if tt.frame != "" {
-				c.nothing()
-				c.send(tt.frame)
+				c.Nothing()
+				c.Send(tt.frame)
 			}
-			got := c.expect("welcome")
+			got := c.Expect("welcome")
 			if now := time.Now().UnixMilli(); now-int64(got["time"].(float64)) > 60_000 {
 				t.Errorf("its time is %v", got["time"])
 			}
@@ -55,13 +56,13 @@ func TestWelcome(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
-			if w.hub.Conn(c.ID) == nil || session.Of(w.hub.Conn(c.ID)) != &c.Session {
+			if w.Hub.Conn(c.ID) == nil || session.Of(w.Hub.Conn(c.ID)) != &c.Session {
 				t.Error("the hub does not know it")
 			}
-			c.send(`{"type":"connect","id":2}`)
-			c.expectError(fault.BadRequest, "already connected")
+			c.Send(`{"type":"connect","id":2}`)
+			c.ExpectError(fault.BadRequest, "already connected")
 			c.Closed(protocol.CloseNormal, "")
-			if w.hub.Conn(c.ID) != nil {
+			if w.Hub.Conn(c.ID) != nil {
 				t.Error("the hub knows it still")
 			}
 		})
@@ -75,57 +76,57 @@ func TestRefusals(t *testing.T) {
 	w := start(t, defaults())
 	unavailable := protocol.Close{Word: "unavailable", Code: 1011, Reconnect: true}
 	t.Run("a bad token at the door", func(t *testing.T) {
-		c := w.open(session.Opening{Token: "x"})
-		if f := c.expectBye(protocol.CloseTokenRefused); !strings.Contains(f["message"].(string), "not a JWT") || f["after"] != 0.0 {
+		c := w.Open(session.Opening{Token: "x"})
+		if f := c.ExpectBye(protocol.CloseTokenRefused); !strings.Contains(f["message"].(string), "not a JWT") || f["after"] != 0.0 {
 			t.Errorf("got %v", f)
 		}
 	})
 	t.Run("a bad token in connect", func(t *testing.T) {
-		c := w.open(session.Opening{})
-		c.send(`{"type":"connect","id":1,"token":"x"}`)
-		if f := c.expectError(fault.Unauthorized, "not a JWT"); f["id"] != 1.0 {
+		c := w.Open(session.Opening{})
+		c.Send(`{"type":"connect","id":1,"token":"x"}`)
+		if f := c.ExpectError(fault.Unauthorized, "not a JWT"); f["id"] != 1.0 {
 			t.Errorf("got %v", f)
 		}
-		c.expectBye(protocol.CloseTokenRefused)
+		c.ExpectBye(protocol.CloseTokenRefused)
 	})
 	t.Run("an expired token", func(t *testing.T) {
-		c := w.open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(time.Now().Add(-time.Hour))})})
-		if f := c.expectBye(protocol.CloseTokenRefused); !strings.Contains(f["message"].(string), "the token expired 1h0m") {
+		c := w.Open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(time.Now().Add(-time.Hour))})})
+		if f := c.ExpectBye(protocol.CloseTokenRefused); !strings.Contains(f["message"].(string), "the token expired 1h0m") {
 			t.Errorf("got %v", f)
 		}
 	})
 	t.Run("no token where one is needed", func(t *testing.T) {
-		c := w.open(session.Opening{})
-		c.send(`{"type":"connect"}`)
-		c.expectError(fault.Unauthorized, "token: is missing, and anonymous connections are not allowed")
-		c.expectBye(protocol.CloseTokenRefused)
+		c := w.Open(session.Opening{})
+		c.Send(`{"type":"connect"}`)
+		c.ExpectError(fault.Unauthorized, "token: is missing, and anonymous connections are not allowed")
+		c.ExpectBye(protocol.CloseTokenRefused)
 	})
 	t.Run("?user= outside development is nothing", func(t *testing.T) {
-		c := w.open(session.Opening{User: "root"})
-		c.nothing()
-		c.send(`{"type":"connect"}`)
-		c.expectError(fault.Unauthorized, "token: is missing")
+		c := w.Open(session.Opening{User: "root"})
+		c.Nothing()
+		c.Send(`{"type":"connect"}`)
+		c.ExpectError(fault.Unauthorized, "token: is missing")
 	})
 	t.Run("wrong fields of connect can be mended", func(t *testing.T) {
-		c := w.open(session.Opening{})
-		c.send(`{"type":"connect","token":5}`)
-		c.expectError(fault.BadRequest, "token: must be a string, not a number")
-		c.send(`{"type":"connect","device":"a\u0000"}`)
-		c.expectError(fault.BadRequest, "device: no control characters are allowed")
-		c.send(`{"type":"connect","token":"` + w.token(auth.Identity{User: "u"}) + `"}`)
-		c.expect("welcome")
+		c := w.Open(session.Opening{})
+		c.Send(`{"type":"connect","token":5}`)
+		c.ExpectError(fault.BadRequest, "token: must be a string, not a number")
+		c.Send(`{"type":"connect","device":"a\u0000"}`)
+		c.ExpectError(fault.BadRequest, "device: no control characters are allowed")
+		c.Send(`{"type":"connect","token":"` + w.token(auth.Identity{User: "u"}) + `"}`)
+		c.Expect("welcome")
 	})
 	t.Run("keys that cannot be fetched are no refusal", func(t *testing.T) {
 		w := startWith(t, defaults(), unreachable{})
 		for _, token := range []string{"x", ""} {
-			c := w.open(session.Opening{Token: token})
+			c := w.Open(session.Opening{Token: token})
 			if token == "" {
-				c.send(`{"type":"connect","token":"x"}`)
-				if f := c.expectError(fault.Unavailable, "no keys"); f["retry_after"] != 3000.0 {
+				c.Send(`{"type":"connect","token":"x"}`)
+				if f := c.ExpectError(fault.Unavailable, "no keys"); f["retry_after"] != 3000.0 {
 					t.Errorf("got %v", f)
 				}
 			}
-			if f := c.expectBye(unavailable); f["after"].(float64) < 3000 || f["after"].(float64) > 4000 {
+			if f := c.ExpectBye(unavailable); f["after"].(float64) < 3000 || f["after"].(float64) > 4000 {
 				t.Errorf("got %v", f)
 			}
 		}
@@ -134,8 +135,8 @@ func TestRefusals(t *testing.T) {
 	settings.Dev = true
 	w.Configure(settings)
 	t.Run("a user that is no name", func(t *testing.T) {
-		w.open(session.Opening{User: strings.Repeat("u", 257)}).expectBye(protocol.CloseTokenRefused)
-		w.open(session.Opening{User: "u", Device: "\x00"}).expectBye(protocol.CloseTokenRefused)
+		w.Open(session.Opening{User: strings.Repeat("u", 257)}).ExpectBye(protocol.CloseTokenRefused)
+		w.Open(session.Opening{User: "u", Device: "\x00"}).ExpectBye(protocol.CloseTokenRefused)
 	})
 }
 
@@ -143,8 +144,8 @@ func TestPatienceForAuthenticationEnds(t *testing.T) {
 	settings := defaults()
 	settings.AuthTimeout = 20 * time.Millisecond
 	w := start(t, settings)
-	c := w.open(session.Opening{})
-	if f := c.expectBye(protocol.CloseAuthTimeout); f["after"].(float64) > 1000 {
+	c := w.Open(session.Opening{})
+	if f := c.ExpectBye(protocol.CloseAuthTimeout); f["after"].(float64) > 1000 {
 		t.Errorf("got %v", f)
 	}
 	if n := w.Metrics().AuthTimeout.Load(); n != 1 {
@@ -155,21 +156,21 @@ func TestPatienceForAuthenticationEnds(t *testing.T) {
 func TestATokenThatExpiresEndsTheSession(t *testing.T) {
 	w := start(t, defaults())
 	soon := time.Now().Add(1100 * time.Millisecond)
-	c := w.open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(soon)})})
-	kept := w.open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(soon)})})
-	gone := w.open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(soon)})})
-	for _, c := range []*client{c, kept, gone} {
-		c.expect("welcome")
+	c := w.Open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(soon)})})
+	kept := w.Open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(soon)})})
+	gone := w.Open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(soon)})})
+	for _, c := range []*sessiontest.Client{c, kept, gone} {
+		c.Expect("welcome")
 	}
 	gone.Closed(protocol.CloseNormal, "")
 	later := time.Now().Add(time.Hour).Truncate(time.Second)
-	kept.send(`{"type":"refresh","id":1,"token":"` + w.token(auth.Identity{User: "u", Expires: auth.At(later)}) + `"}`)
-	if f := kept.expect("ok"); f["expires"] != float64(later.UnixMilli()) {
+	kept.Send(`{"type":"refresh","id":1,"token":"` + w.token(auth.Identity{User: "u", Expires: auth.At(later)}) + `"}`)
+	if f := kept.Expect("ok"); f["expires"] != float64(later.UnixMilli()) {
 		t.Errorf("got %v", f)
 	}
-	c.expectBye(protocol.CloseTokenExpired)
-	kept.nothing()
-	gone.nothing()
+	c.ExpectBye(protocol.CloseTokenExpired)
+	kept.Nothing()
+	gone.Nothing()
 	if n := w.Metrics().Expired.Load(); n != 1 {
 		t.Errorf("the metric says %d", n)
 	}
@@ -181,65 +182,65 @@ func TestRefresh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := w.open(session.Opening{Token: w.token(auth.Identity{User: "ann", Device: "phone", Caps: caps})})
-	c.expect("welcome")
+	c := w.Open(session.Opening{Token: w.token(auth.Identity{User: "ann", Device: "phone", Caps: caps})})
+	c.Expect("welcome")
 	for name, by := range map[string]hub.Reason{"room:1": hub.Asked, "room:2": hub.Ordered} {
-		if _, err := w.hub.Subscribe(&c.Conn, name, w.hub.Space("room"), hub.SubOptions{By: by}); err != nil {
+		if _, err := w.Hub.Subscribe(&c.Conn, name, w.Hub.Space("room"), hub.SubOptions{By: by}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.send(`{"type":"refresh"}`)
-	c.expectError(fault.BadRequest, "token: is missing")
-	c.send(`{"type":"refresh","token":"x"}`)
-	c.expectError(fault.Unauthorized, "not a JWT")
-	c.send(`{"type":"refresh","token":"` + w.token(auth.Identity{User: "bob"}) + `"}`)
-	c.expectError(fault.Denied, "another user's")
-	c.send(`{"type":"refresh","id":3,"token":"` + w.token(auth.Identity{User: "ann", Caps: caps}) + `"}`)
-	if diff := cmp.Diff(map[string]any{"type": "ok", "id": 3.0}, c.expect("ok")); diff != "" {
+	c.Send(`{"type":"refresh"}`)
+	c.ExpectError(fault.BadRequest, "token: is missing")
+	c.Send(`{"type":"refresh","token":"x"}`)
+	c.ExpectError(fault.Unauthorized, "not a JWT")
+	c.Send(`{"type":"refresh","token":"` + w.token(auth.Identity{User: "bob"}) + `"}`)
+	c.ExpectError(fault.Denied, "another user's")
+	c.Send(`{"type":"refresh","id":3,"token":"` + w.token(auth.Identity{User: "ann", Caps: caps}) + `"}`)
+	if diff := cmp.Diff(map[string]any{"type": "ok", "id": 3.0}, c.Expect("ok")); diff != "" {
 		t.Error(diff)
 	}
-	c.nothing()
-	c.send(`{"type":"refresh","token":"` + w.token(auth.Identity{User: "ann"}) + `"}`)
-	if diff := cmp.Diff(map[string]any{"type": "unsubscribed", "channel": "room:1", "reason": "denied"}, c.next()); diff != "" {
+	c.Nothing()
+	c.Send(`{"type":"refresh","token":"` + w.token(auth.Identity{User: "ann"}) + `"}`)
+	if diff := cmp.Diff(map[string]any{"type": "unsubscribed", "channel": "room:1", "reason": "denied"}, c.Next()); diff != "" {
 		t.Error(diff)
 	}
-	c.nothing()
+	c.Nothing()
 	if got := c.Channels(); len(got) != 1 || got[0] != "room:2" {
 		t.Errorf("it is subscribed to %v, want what the server chose", got)
 	}
 	if id := c.Identity(); id.Device != "phone" {
 		t.Errorf("it is %+v now", id)
 	}
-	w.hub.SetSpaces(nil)
+	w.Hub.SetSpaces(nil)
 	c.Recheck()
-	c.expect("unsubscribed")
+	c.Expect("unsubscribed")
 }
 
 func TestEarlyFramesAreKeptInOrder(t *testing.T) {
 	settings := defaults()
 	settings.Anonymous = true
 	w := start(t, settings)
-	c := w.open(session.Opening{})
+	c := w.Open(session.Opening{})
 	for i := range 64 {
-		c.send(fmt.Sprintf(`{"type":"ping","id":%d}`, i))
+		c.Send(fmt.Sprintf(`{"type":"ping","id":%d}`, i))
 	}
-	c.nothing()
-	c.send(`{"type":"ping","id":64}`)
-	c.expectError(fault.TooLarge, "at most 64 frames and 65536 bytes are kept")
-	c.send(`{"type":"connect"}`)
-	c.expect("welcome")
+	c.Nothing()
+	c.Send(`{"type":"ping","id":64}`)
+	c.ExpectError(fault.TooLarge, "at most 64 frames and 65536 bytes are kept")
+	c.Send(`{"type":"connect"}`)
+	c.Expect("welcome")
 	for i := range 64 {
-		if f := c.expect("pong"); f["id"] != float64(i) {
+		if f := c.Expect("pong"); f["id"] != float64(i) {
 			t.Fatalf("got %v in place of %d", f, i)
 		}
 	}
-	c.nothing()
-	large := w.open(session.Opening{})
-	large.send(`{"type":"ping","pad":"` + strings.Repeat("x", 64<<10) + `"}`)
-	large.expectError(fault.TooLarge, "65536 bytes are kept")
+	c.Nothing()
+	large := w.Open(session.Opening{})
+	large.Send(`{"type":"ping","pad":"` + strings.Repeat("x", 64<<10) + `"}`)
+	large.ExpectError(fault.TooLarge, "65536 bytes are kept")
 	large.Closed(protocol.CloseNormal, "")
-	large.send(`{"type":"ping"}`) // what is left of an inbox
-	large.nothing()
+	large.Send(`{"type":"ping"}`) // what is left of an inbox
+	large.Nothing()
 }
 
 func TestFramesThatAreWrong(t *testing.T) {
@@ -260,18 +261,18 @@ func TestFramesThatAreWrong(t *testing.T) {
 		{`{"id":1,"type":"welcome"}`, fault.UnknownType, `type: "welcome" is not a frame type`, 1.0},
 	}
 	for _, tt := range tests {
-		c.send(tt.frame)
-		if f := c.expectError(tt.code, tt.message); f["id"] != tt.id {
+		c.Send(tt.frame)
+		if f := c.ExpectError(tt.code, tt.message); f["id"] != tt.id {
 			t.Errorf("%s: got %v", tt.frame, f)
 		}
 	}
 	c.ReceiveBinary()
-	c.expectError(fault.BadFrame, "binary messages are not part of the protocol")
+	c.ExpectError(fault.BadFrame, "binary messages are not part of the protocol")
 	if n := w.Metrics().Errors.Load(); n != int64(len(tests)+1) {
 		t.Errorf("the metric says %d errors", n)
 	}
-	c.send(`{"type":"ping"}`)
-	c.expect("pong")
+	c.Send(`{"type":"ping"}`)
+	c.Expect("pong")
 }
 
 func TestFramesAreLimited(t *testing.T) {
@@ -280,10 +281,10 @@ func TestFramesAreLimited(t *testing.T) {
 	w := start(t, settings)
 	c := w.user("u")
 	for i := range 60 {
-		c.send(fmt.Sprintf(`{"type":"ping","id":%d}`, i))
+		c.Send(fmt.Sprintf(`{"type":"ping","id":%d}`, i))
 	}
 	pongs, limited := 0, 0
-	for f := c.next(); f["type"] != "bye"; f = c.next() {
+	for f := c.Next(); f["type"] != "bye"; f = c.Next() {
 		switch {
 		case f["type"] == "pong":
 			pongs++
@@ -296,25 +297,25 @@ func TestFramesAreLimited(t *testing.T) {
 	if pongs < 5 || limited != 50 {
 		t.Errorf("%d pongs and %d refusals came before the end", pongs, limited)
 	}
-	if c.out.reason != protocol.CloseRateLimited {
-		t.Errorf("closed for %+v", c.out.reason)
+	if reason, _ := c.Out.Ended(); reason != protocol.CloseRateLimited {
+		t.Errorf("closed for %+v", reason)
 	}
 }
 
 func TestDropsAreTold(t *testing.T) {
 	w := start(t, defaults())
-	early := w.open(session.Opening{})
+	early := w.Open(session.Opening{})
 	early.Drained()
-	early.nothing()
+	early.Nothing()
 	c := w.user("u")
 	c.Drained()
-	c.nothing()
-	if _, err := w.hub.Subscribe(&c.Conn, "room:1", w.hub.Space("room"), hub.SubOptions{By: hub.Ordered}); err != nil {
+	c.Nothing()
+	if _, err := w.Hub.Subscribe(&c.Conn, "room:1", w.Hub.Space("room"), hub.SubOptions{By: hub.Ordered}); err != nil {
 		t.Fatal(err)
 	}
 	c.Subs()[0].Dropped(7)
 	c.Drained()
-	if diff := cmp.Diff(map[string]any{"type": "dropped", "channel": "room:1", "count": 7.0}, c.next()); diff != "" {
+	if diff := cmp.Diff(map[string]any{"type": "dropped", "channel": "room:1", "count": 7.0}, c.Next()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -323,13 +324,13 @@ func TestByeAfterSomeLastFrames(t *testing.T) {
 	w := start(t, defaults())
 	c := w.user("u")
 	c.ByeAfter(protocol.CloseReplaced, "another one", 250*time.Millisecond, []byte(`{"type":"msg"}`), []byte(`{"type":"notice"}`))
-	c.expect("msg")
-	c.expect("notice")
-	if f := c.expectBye(protocol.CloseReplaced); f["after"] != 250.0 || f["message"] != "another one" {
+	c.Expect("msg")
+	c.Expect("notice")
+	if f := c.ExpectBye(protocol.CloseReplaced); f["after"] != 250.0 || f["message"] != "another one" {
 		t.Errorf("got %v", f)
 	}
 	c.Bye(protocol.CloseNormal, "twice", time.Second)
-	c.nothing()
+	c.Nothing()
 }
 
 func TestSpaceChecksTheRight(t *testing.T) {
@@ -360,7 +361,7 @@ func TestSpaceChecksTheRight(t *testing.T) {
 			t.Errorf("%s: got %q, %v", tt.channel, channel, space)
 		}
 	}
-	if may, err := c.MayPresence(context.Background(), w.hub.Space("room"), "room:1"); err != nil || may {
+	if may, err := c.MayPresence(context.Background(), w.Hub.Space("room"), "room:1"); err != nil || may {
 		t.Error("presence is open to all")
 	}
 }
@@ -389,25 +390,25 @@ func (c *countingClock) Deadline(at int64, d link.Deadline) {
 // Some issuers write the year 9999 for never, which no clock in nanoseconds can count to.
 func TestATokenThatExpiresInAFarYear(t *testing.T) {
 	w := start(t, defaults())
-	clock := &countingClock{w.clock, make(chan int64, 1000)}
-	verifier, err := auth.NewVerifier(auth.Config{HMACSecret: secret})
+	clock := &countingClock{w.Clock, make(chan int64, 1000)}
+	verifier, err := auth.NewVerifier(auth.Config{HMACSecret: sessiontest.Secret})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Server = session.NewServer(session.Config{Hub: w.hub, Clock: clock, Verifier: verifier, Settings: defaults()})
+	w.Server = session.NewServer(session.Config{Hub: w.Hub, Clock: clock, Verifier: verifier, Settings: defaults()})
 	expires := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	c := w.open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(expires)})})
-	if f := c.expect("welcome"); f["expires"] != float64(expires.UnixMilli()) {
+	c := w.Open(session.Opening{Token: w.token(auth.Identity{User: "u", Expires: auth.At(expires)})})
+	if f := c.Expect("welcome"); f["expires"] != float64(expires.UnixMilli()) {
 		t.Errorf("got %v", f)
 	}
-	if at := <-clock.asked; at < w.clock.Now() {
+	if at := <-clock.asked; at < w.Clock.Now() {
 		t.Errorf("the session asked to be called at %v, which is past", time.Duration(at))
 	}
-	c.Due(w.clock.Now())
-	if at := <-clock.asked; at < w.clock.Now() {
+	c.Due(w.Clock.Now())
+	if at := <-clock.asked; at < w.Clock.Now() {
 		t.Errorf("the second time it asked to be called at %v, which is past", time.Duration(at))
 	}
-	c.nothing()
+	c.Nothing()
 }
 
 func TestTheWelcomeComesFirst(t *testing.T) {
@@ -423,14 +424,14 @@ func TestTheWelcomeComesFirst(t *testing.T) {
 				return
 			default:
 				// Its error says that deliveries wait, which is what keeps them coming.
-				_, _ = w.hub.PublishAll(t.Context(), false, []byte(`{"type":"msg"}`), nil)
+				_, _ = w.Hub.PublishAll(t.Context(), false, []byte(`{"type":"msg"}`), nil)
 			}
 		}
 	}()
 	for range 500 {
-		c := w.open(session.Opening{})
-		c.send(`{"type":"connect"}`)
-		c.expect("welcome")
+		c := w.Open(session.Opening{})
+		c.Send(`{"type":"connect"}`)
+		c.Expect("welcome")
 		c.Closed(protocol.CloseNormal, "")
 	}
 	close(stop)

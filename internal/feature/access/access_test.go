@@ -16,52 +16,53 @@ import (
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/protocol"
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
 func TestABlockEndsConnectionsAndKeepsTheUserOut(t *testing.T) {
 	st := open(t)
 	n := start(t, st, false)
-	phone, desk, other := n.dev("ann", "phone"), n.signed(auth.Identity{User: "ann", Device: "desk"}, time.Now()), n.dev("bob", "")
-	guest := n.open(session.Opening{})
-	guest.send(`{"type":"connect"}`)
-	guest.expect("welcome")
+	phone, desk, other := n.User("ann", "phone"), n.signed(auth.Identity{User: "ann", Device: "desk"}, time.Now()), n.User("bob", "")
+	guest := n.Open(session.Opening{})
+	guest.Send(`{"type":"connect"}`)
+	guest.Expect("welcome")
 	if diff := cmp.Diff(map[string]any{"connections": 2.0, "was": false}, n.must("users.block", `{"user":"ann","reason":"be nice"}`)); diff != "" {
 		t.Error(diff)
 	}
-	for _, c := range []*client{phone, desk} {
-		c.expectBye(protocol.CloseDisconnected, "be nice")
+	for _, c := range []*sessiontest.Client{phone, desk} {
+		expectBye(c, protocol.CloseDisconnected, "be nice")
 	}
-	other.lives()
+	lives(other)
 
 	// Neither a token lets her in, nor the query, nor the server, nor a restart.
 	for _, again := range []*node{n, start(t, st, false)} {
-		for _, o := range []session.Opening{{User: "ann"}, {Token: n.token(auth.Identity{User: "ann"}, time.Now().Add(time.Second))}} {
-			again.open(o).expectBye(protocol.CloseTokenRefused, "be nice")
+		for _, o := range []session.Opening{{User: "ann"}, {Token: n.Token(auth.Identity{User: "ann"}, time.Now().Add(time.Second))}} {
+			expectBye(again.Open(o), protocol.CloseTokenRefused, "be nice")
 		}
-		c := again.open(session.Opening{})
-		c.send(`{"type":"connect","id":1,"token":"` + n.token(auth.Identity{User: "ann"}, time.Now()) + `"}`)
-		if f := c.expect("error"); f["code"] != "unauthorized" || f["message"] != "be nice" {
+		c := again.Open(session.Opening{})
+		c.Send(`{"type":"connect","id":1,"token":"` + n.Token(auth.Identity{User: "ann"}, time.Now()) + `"}`)
+		if f := c.Expect("error"); f["code"] != "unauthorized" || f["message"] != "be nice" {
 			t.Errorf("got %v", f)
 		}
-		c.expectBye(protocol.CloseTokenRefused, "be nice")
+		expectBye(c, protocol.CloseTokenRefused, "be nice")
 	}
 	err := guest.Rebind(t.Context(), auth.Identity{User: "ann"})
 	if fault.Of(err) == nil || fault.Of(err).Code != fault.Unauthorized {
 		t.Errorf("bind gave %v", err)
 	}
-	guest.lives()
+	lives(guest)
 
 	if diff := cmp.Diff(map[string]any{"connections": 0.0, "was": true}, n.must("users.block", `{"user":"ann"}`)); diff != "" {
 		t.Error(diff)
 	}
-	n.open(session.Opening{User: "ann"}).expectBye(protocol.CloseTokenRefused, "blocked")
+	expectBye(n.Open(session.Opening{User: "ann"}), protocol.CloseTokenRefused, "blocked")
 	for _, was := range []bool{true, false} {
 		if diff := cmp.Diff(map[string]any{"was": was}, n.must("users.unblock", `{"user":"ann"}`)); diff != "" {
 			t.Error(diff)
 		}
-		n.dev("ann", "").lives()
+		lives(n.User("ann", ""))
 	}
-	start(t, st, false).dev("ann", "").lives()
+	lives(start(t, st, false).User("ann", ""))
 	if got := n.Metrics().Cut.Load(); got != 2 {
 		t.Errorf("%d were cut by the metric", got)
 	}
@@ -73,16 +74,16 @@ func TestABlockEndsConnectionsAndKeepsTheUserOut(t *testing.T) {
 func TestARefreshWithARevokedTokenIsRefused(t *testing.T) {
 	n := start(t, open(t), false)
 	now := time.Now()
-	old := n.token(auth.Identity{User: "ann", Device: "phone"}, now.Add(-time.Hour))
-	c := n.dev("ann", "desk") // a connection without a token
+	old := n.Token(auth.Identity{User: "ann", Device: "phone"}, now.Add(-time.Hour))
+	c := n.User("ann", "desk") // a connection without a token
 	n.must("tokens.revoke", `{"user":"ann","device":"phone"}`)
-	c.send(`{"type":"refresh","id":1,"token":"` + old + `"}`)
-	if f := c.expect("error"); f["code"] != "unauthorized" || f["message"] != "the token has been revoked" {
+	c.Send(`{"type":"refresh","id":1,"token":"` + old + `"}`)
+	if f := c.Expect("error"); f["code"] != "unauthorized" || f["message"] != "the token has been revoked" {
 		t.Errorf("got %v", f)
 	}
-	c.send(`{"type":"refresh","id":2,"token":"` + n.token(auth.Identity{User: "ann", Device: "phone"}, now.Add(time.Second)) + `"}`)
-	c.expect("ok")
-	c.lives()
+	c.Send(`{"type":"refresh","id":2,"token":"` + n.Token(auth.Identity{User: "ann", Device: "phone"}, now.Add(time.Second)) + `"}`)
+	c.Expect("ok")
+	lives(c)
 }
 
 func TestRevokingTokens(t *testing.T) {
@@ -120,7 +121,7 @@ func TestRevokingTokens(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, open(t), false)
-			var clients []*client
+			var clients []*sessiontest.Client
 			cut := 0.0
 			for _, w := range tt.live {
 				clients = append(clients, n.signed(w.identity, w.issued))
@@ -128,24 +129,24 @@ func TestRevokingTokens(t *testing.T) {
 					cut++
 				}
 			}
-			bound := n.dev("ann", "phone") // has no token
+			bound := n.User("ann", "phone") // has no token
 			if diff := cmp.Diff(map[string]any{"connections": cut}, n.must("tokens.revoke", tt.params)); diff != "" {
 				t.Error(diff)
 			}
 			for i, w := range tt.live {
 				if !w.cut {
-					clients[i].lives()
-					n.signed(w.identity, w.issued).lives()
+					lives(clients[i])
+					lives(n.signed(w.identity, w.issued))
 					continue
 				}
-				bye := clients[i].expectBye(protocol.CloseTokenExpired, "the token has been revoked")
+				bye := expectBye(clients[i], protocol.CloseTokenExpired, "the token has been revoked")
 				if after, _ := bye["after"].(float64); after < 1000 {
 					t.Errorf("it may come back after %v ms, when a new token may have the same second", bye["after"])
 				}
-				n.open(session.Opening{Token: n.token(w.identity, w.issued)}).expectBye(protocol.CloseTokenRefused, "the token has been revoked")
+				expectBye(n.Open(session.Opening{Token: n.Token(w.identity, w.issued)}), protocol.CloseTokenRefused, "the token has been revoked")
 			}
-			bound.lives()
-			n.signed(ann("phone", "new"), now.Add(2*time.Second)).lives()
+			lives(bound)
+			lives(n.signed(ann("phone", "new"), now.Add(2*time.Second)))
 		})
 	}
 }
@@ -168,10 +169,10 @@ func TestATokenThatDoesNotSayWhenItWasMadeCountsAsOld(t *testing.T) {
 func TestWhatWasRevokedStaysSo(t *testing.T) {
 	n := start(t, open(t), false)
 	now := time.Now()
-	token := n.token(auth.Identity{User: "ann"}, now.Add(-time.Minute))
+	token := n.Token(auth.Identity{User: "ann"}, now.Add(-time.Minute))
 	n.must("tokens.revoke", `{"user":"ann"}`)
 	n.must("tokens.revoke", fmt.Sprintf(`{"user":"ann","before":%d,"until":%d}`, now.Add(-time.Hour).UnixMilli(), now.Add(time.Minute).UnixMilli()))
-	n.open(session.Opening{Token: token}).expectBye(protocol.CloseTokenRefused, "the token has been revoked")
+	expectBye(n.Open(session.Opening{Token: token}), protocol.CloseTokenRefused, "the token has been revoked")
 }
 
 func TestABlockEndsByItself(t *testing.T) {
@@ -200,7 +201,7 @@ func TestABlockEndsByItself(t *testing.T) {
 		out(true, true, true, true)
 		time.Sleep(time.Millisecond)
 		out(false, true, true, true)
-		n.dev("ann", "").lives()
+		lives(n.User("ann", ""))
 		time.Sleep(time.Hour)
 		out(false, false, true, false)
 		if got := n.Denials(); got != 2 {
@@ -314,7 +315,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		{"tokens.revoke", fmt.Sprintf(`{"user":"u","until":%d}`, past), "bad_request: until:"},
 	}
 	for _, tt := range tests {
-		if _, got := n.run(tt.name, tt.params); !strings.HasPrefix(got, tt.want) {
+		if _, got := n.Run(tt.name, tt.params); !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%s %.80s gave %q, want %q", tt.name, tt.params, got, tt.want)
 		}
 	}
@@ -328,7 +329,7 @@ func TestWithoutAStoreNobodyIsKeptOut(t *testing.T) {
 	check := func(why string) {
 		t.Helper()
 		for name, params := range map[string]string{"users.block": `{"user":"u"}`, "users.unblock": `{"user":"u"}`, "users.blocked": `{}`, "tokens.revoke": `{"user":"u"}`} {
-			if _, got := n.run(name, params); got != "unavailable: "+strings.ReplaceAll(why, "VERB", name) {
+			if _, got := n.Run(name, params); got != "unavailable: "+strings.ReplaceAll(why, "VERB", name) {
 				t.Errorf("%s gave %q", name, got)
 			}
 		}
@@ -338,7 +339,7 @@ func TestWithoutAStoreNobodyIsKeptOut(t *testing.T) {
 	if seen, err := n.LastSeen(t.Context(), []string{"ann"}); err != nil || len(seen) != 1 || seen[0] != (store.Seen{User: "ann"}) {
 		t.Errorf("got %v, %v", seen, err)
 	}
-	n.dev("ann", "").lives()
+	lives(n.User("ann", ""))
 	n.Close()
 	check("the server is shutting down")
 	if err := n.Start(t.Context(), open(t), false); err != nil {
@@ -370,12 +371,12 @@ func TestVerbsSayThatTheStoreIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, params := range map[string]string{"users.block": `{"user":"u"}`, "users.unblock": `{"user":"u"}`, "tokens.revoke": `{"user":"u"}`} {
-		if _, got := n.run(name, params); !strings.HasPrefix(got, "unavailable:") {
+		if _, got := n.Run(name, params); !strings.HasPrefix(got, "unavailable:") {
 			t.Errorf("%s gave %q", name, got)
 		}
 	}
 	if _, err := n.LastSeen(t.Context(), []string{"u"}); fault.Of(err) == nil || fault.Of(err).Code != fault.Unavailable {
 		t.Errorf("got %v", err)
 	}
-	n.dev("u", "").lives() // what was not stored does not count
+	lives(n.User("u", "")) // what was not stored does not count
 }

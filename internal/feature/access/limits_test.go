@@ -15,6 +15,7 @@ import (
 	"github.com/skein-realtime/skein/internal/ratelimit"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/internal/verb"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
 func rate(t *testing.T, text string) ratelimit.Rate {
@@ -27,18 +28,18 @@ func rate(t *testing.T, text string) ratelimit.Rate {
 }
 
 func (n *node) limit(l access.Limits) {
-	n.t.Helper()
+	n.T.Helper()
 	if err := n.SetLimits(l); err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 }
 
 // expectLimited takes an error rate_limited and gives how long to wait.
-func (c *client) expectLimited(message string) time.Duration {
-	c.t.Helper()
-	f := c.expect("error")
+func expectLimited(c *sessiontest.Client, message string) time.Duration {
+	c.T.Helper()
+	f := c.Expect("error")
 	if f["code"] != "rate_limited" || f["message"] != message {
-		c.t.Fatalf("got %v, want %s", f, message)
+		c.T.Fatalf("got %v, want %s", f, message)
 	}
 	return time.Duration(f["retry_after"].(float64)) * time.Millisecond
 }
@@ -47,36 +48,36 @@ func TestAUserHasOneRateOverAllConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := idle(t)
 		n.limit(access.Limits{User: rate(t, "4/s burst 6")})
-		phone, desk, other := n.dev("ann", "phone"), n.dev("ann", "desk"), n.dev("bob", "")
-		guest := n.open(session.Opening{})
-		guest.send(`{"type":"connect"}`)
-		guest.expect("welcome")
+		phone, desk, other := n.User("ann", "phone"), n.User("ann", "desk"), n.User("bob", "")
+		guest := n.Open(session.Opening{})
+		guest.Send(`{"type":"connect"}`)
+		guest.Expect("welcome")
 		for range 3 {
-			phone.lives()
-			desk.lives()
+			lives(phone)
+			lives(desk)
 		}
 		const message = "the user sends more frames than 4/s burst 6, over all connections"
-		phone.send(`{"type":"ping","id":7}`)
-		if wait := phone.expectLimited(message); wait != 250*time.Millisecond {
+		phone.Send(`{"type":"ping","id":7}`)
+		if wait := expectLimited(phone, message); wait != 250*time.Millisecond {
 			t.Errorf("it is to wait %v", wait)
 		}
-		desk.send(`{"type":"ping"}`)
-		desk.expectLimited(message)
+		desk.Send(`{"type":"ping"}`)
+		expectLimited(desk, message)
 		for range 20 {
-			guest.lives()
+			lives(guest)
 		}
-		other.lives()
+		lives(other)
 		time.Sleep(250 * time.Millisecond)
-		desk.lives()
-		phone.send(`{"type":"ping"}`)
-		phone.expectLimited(message)
-		if got := n.sessions.Metrics().UserLimited.Load(); got != 3 {
+		lives(desk)
+		phone.Send(`{"type":"ping"}`)
+		expectLimited(phone, message)
+		if got := n.Server.Metrics().UserLimited.Load(); got != 3 {
 			t.Errorf("the metric says %d", got)
 		}
 		// With other limits everybody begins anew, and without any nobody is held up.
 		n.limit(access.Limits{})
 		for range 20 {
-			phone.lives()
+			lives(phone)
 		}
 	})
 }
@@ -85,28 +86,28 @@ func TestEachTypeOfFrameHasARatePerConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := idle(t)
 		n.limit(access.Limits{Frames: map[string]ratelimit.Rate{"call": rate(t, "60/m burst 2"), "ping": rate(t, "none")}})
-		a, b := n.dev("ann", ""), n.dev("ann", "")
-		call := func(c *client) {
+		a, b := n.User("ann", ""), n.User("ann", "")
+		call := func(c *sessiontest.Client) {
 			t.Helper()
-			c.send(`{"type":"call","id":1,"method":"nothing"}`)
-			if f := c.expect("error"); f["code"] != "not_found" {
+			c.Send(`{"type":"call","id":1,"method":"nothing"}`)
+			if f := c.Expect("error"); f["code"] != "not_found" {
 				t.Fatalf("got %v", f)
 			}
 		}
 		call(a)
 		call(a)
 		call(b)
-		a.send(`{"type":"call","id":"x","method":"nothing"}`)
-		if wait := a.expectLimited("more call frames on this connection than 1/s burst 2"); wait != time.Second {
+		a.Send(`{"type":"call","id":"x","method":"nothing"}`)
+		if wait := expectLimited(a, "more call frames on this connection than 1/s burst 2"); wait != time.Second {
 			t.Errorf("it is to wait %v", wait)
 		}
 		call(b)
 		for range 10 {
-			a.lives()
+			lives(a)
 		}
 		time.Sleep(time.Second)
 		call(a)
-		if got := n.sessions.Metrics().FrameLimited.Load(); got != 1 {
+		if got := n.Server.Metrics().FrameLimited.Load(); got != 1 {
 			t.Errorf("the metric says %d", got)
 		}
 	})
@@ -116,15 +117,15 @@ func TestEachTypeOfFrameHasARatePerConnection(t *testing.T) {
 func TestFramesBeforeTheWelcomeCountOnce(t *testing.T) {
 	n := idle(t)
 	n.limit(access.Limits{Frames: map[string]ratelimit.Rate{"ping": rate(t, "1/h burst 2")}})
-	c := n.open(session.Opening{})
+	c := n.Open(session.Opening{})
 	for range 3 {
-		c.send(`{"type":"ping"}`)
+		c.Send(`{"type":"ping"}`)
 	}
-	c.send(`{"type":"connect"}`)
-	c.expect("welcome")
-	c.expect("pong")
-	c.expect("pong")
-	c.expectLimited("more ping frames on this connection than 1/h burst 2")
+	c.Send(`{"type":"connect"}`)
+	c.Expect("welcome")
+	c.Expect("pong")
+	c.Expect("pong")
+	expectLimited(c, "more ping frames on this connection than 1/h burst 2")
 }
 
 func TestVerbsHaveARatePerCaller(t *testing.T) {
@@ -132,7 +133,7 @@ func TestVerbsHaveARatePerCaller(t *testing.T) {
 		n := start(t, open(t), false)
 		n.limit(access.Limits{Verbs: map[string]ratelimit.Rate{"users.blocked": rate(t, "120/m burst 3")}})
 		run := func(caller, name string) error {
-			_, err := n.verbs.Run(verb.WithCaller(t.Context(), verb.Caller{Name: caller}), name, nil, "")
+			_, err := n.Verbs.Run(verb.WithCaller(t.Context(), verb.Caller{Name: caller}), name, nil, "")
 			return err
 		}
 		for range 3 {
@@ -159,7 +160,7 @@ func TestVerbsHaveARatePerCaller(t *testing.T) {
 		if err := run("shop", "users.blocked"); err != nil {
 			t.Error("after the wait:", err)
 		}
-		if m := n.verbs.LimitMetrics(); m.Limited.Load() != 1 || m.WouldLimit.Load() != 0 {
+		if m := n.Verbs.LimitMetrics(); m.Limited.Load() != 1 || m.WouldLimit.Load() != 0 {
 			t.Errorf("the metrics say %d and %d", m.Limited.Load(), m.WouldLimit.Load())
 		}
 	})
@@ -172,13 +173,13 @@ func TestADryRunRefusesNothingAndTells(t *testing.T) {
 			User: rate(t, "1/s"), Frames: map[string]ratelimit.Rate{"ping": rate(t, "1/s")}, DryRun: true,
 			Verbs: map[string]ratelimit.Rate{"users.blocked": rate(t, "1/s")},
 		})
-		ann, bob := n.dev("ann", ""), n.dev("bob", "")
+		ann, bob := n.User("ann", ""), n.User("bob", "")
 		for range 5 {
-			ann.lives()
-			bob.lives()
+			lives(ann)
+			lives(bob)
 			n.must("users.blocked", "{}")
 		}
-		m, v := n.sessions.Metrics(), n.verbs.LimitMetrics()
+		m, v := n.Server.Metrics(), n.Verbs.LimitMetrics()
 		got := []int64{m.UserWouldLimited.Load(), m.FrameWouldLimited.Load(), v.WouldLimit.Load(), m.UserLimited.Load(), m.FrameLimited.Load(), v.Limited.Load()}
 		if diff := cmp.Diff([]int64{8, 8, 4, 0, 0, 0}, got); diff != "" {
 			t.Error(diff)
@@ -188,8 +189,8 @@ func TestADryRunRefusesNothingAndTells(t *testing.T) {
 			t.Errorf("the log has\n%s", n.log.text.String())
 		}
 		time.Sleep(61 * time.Second)
-		ann.lives()
-		ann.lives()
+		lives(ann)
+		lives(ann)
 		if n.log.count(line) != 4 {
 			t.Errorf("the log has\n%s", n.log.text.String())
 		}
@@ -213,21 +214,21 @@ func TestLimitsThatAreWrongChangeNothing(t *testing.T) {
 			t.Errorf("got %v, want %s", err, tt.want)
 		}
 	}
-	c := n.dev("ann", "")
-	c.lives()
-	c.send(`{"type":"ping"}`)
-	c.expectLimited("more ping frames on this connection than 1/h")
+	c := n.User("ann", "")
+	lives(c)
+	c.Send(`{"type":"ping"}`)
+	expectLimited(c, "more ping frames on this connection than 1/h")
 }
 
 func TestLimitsChangeWhileClientsSend(t *testing.T) {
 	n := idle(t)
 	var wait sync.WaitGroup
 	for i := range 8 {
-		c := n.dev(fmt.Sprint("u", i%2), "")
+		c := n.User(fmt.Sprint("u", i%2), "")
 		wait.Go(func() {
 			for range 200 {
-				c.send(`{"type":"ping","id":1}`)
-				c.next()
+				c.Send(`{"type":"ping","id":1}`)
+				c.Next()
 			}
 		})
 	}

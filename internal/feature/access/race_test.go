@@ -11,6 +11,7 @@ import (
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
 // Whenever a user is blocked: of those who were coming in at that moment, and of
@@ -20,28 +21,28 @@ func TestNobodySlipsThroughWhileBeingWelcomed(t *testing.T) {
 	const rounds, each = 120, 24
 	for round := range rounds {
 		user := fmt.Sprint("user ", round)
-		old := n.token(auth.Identity{User: user, Token: "t"}, time.Now().Add(-time.Minute))
+		old := n.Token(auth.Identity{User: user, Token: "t"}, time.Now().Add(-time.Minute))
 		say := []struct{ name, params string }{
 			{"users.block", fmt.Sprintf(`{"user":%q}`, user)},
 			{"tokens.revoke", fmt.Sprintf(`{"user":%q}`, user)},
 			{"tokens.revoke", `{"token":"t"}`},
 		}[round%3]
-		var guests []*client
+		var guests []*sessiontest.Client
 		if round%3 == 0 {
 			for range each {
-				c := n.open(session.Opening{})
-				c.send(`{"type":"connect"}`)
-				c.expect("welcome")
+				c := n.Open(session.Opening{})
+				c.Send(`{"type":"connect"}`)
+				c.Expect("welcome")
 				guests = append(guests, c)
 			}
 		}
-		clients := make([]*client, each)
+		clients := make([]*sessiontest.Client, each)
 		var wait sync.WaitGroup
 		begin := make(chan struct{})
 		for i := range each {
 			wait.Go(func() {
 				<-begin
-				clients[i] = n.open(session.Opening{Token: old})
+				clients[i] = n.Open(session.Opening{Token: old})
 			})
 		}
 		for _, c := range guests {
@@ -57,16 +58,16 @@ func TestNobodySlipsThroughWhileBeingWelcomed(t *testing.T) {
 		close(begin)
 		wait.Wait()
 		for i, c := range clients {
-			if !c.out.isEnded() {
+			if !ended(c) {
 				t.Errorf("round %d: %s let connection %d through", round, say.name, i)
 			}
 		}
 		for i, c := range guests {
-			if c.User() == user && !c.out.isEnded() {
+			if c.User() == user && !ended(c) {
 				t.Errorf("round %d: %s let a binding through, %d", round, say.name, i)
 			}
 		}
-		n.hub.EachConn(func(c *hub.Conn) bool {
+		n.Hub.EachConn(func(c *hub.Conn) bool {
 			session.Of(c).Closed(protocol.CloseNormal, "")
 			return true
 		})

@@ -44,11 +44,11 @@ func TestWhenAUserWasLastThere(t *testing.T) {
 		n := start(t, st, false)
 		begin := time.Now()
 		for range 3 {
-			c := n.dev("ann", "phone")
+			c := n.User("ann", "phone")
 			time.Sleep(100 * time.Millisecond)
 			c.Closed(protocol.CloseNormal, "")
 		}
-		n.dev("bob", "").Closed(protocol.CloseNormal, "")
+		n.User("bob", "").Closed(protocol.CloseNormal, "")
 		n.Saw("ann", "desk", begin) // earlier
 		n.Saw("", "phone", begin)
 		n.Saw("zoe", "", time.Time{})
@@ -171,7 +171,7 @@ func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for over := time.After(patience); !is(); {
+	for over := time.After(20 * time.Second); !is(); {
 		select {
 		case <-tick.C:
 		case <-over:
@@ -182,24 +182,24 @@ func until(t *testing.T, what string, is func() bool) {
 
 func share(t *testing.T, here, there *node) {
 	t.Helper()
-	live, other := there.dev("ann", ""), there.dev("bob", "")
-	token := there.open(session.Opening{Token: there.token(idOf("joe", "t1"), time.Now().Add(-time.Minute))})
-	token.expect("welcome")
+	live, other := there.User("ann", ""), there.User("bob", "")
+	token := there.Open(session.Opening{Token: there.Token(idOf("joe", "t1"), time.Now().Add(-time.Minute))})
+	token.Expect("welcome")
 	if got := here.must("users.block", `{"user":"ann","reason":"why"}`)["connections"]; got != 0.0 {
 		t.Errorf("%v connections of the other node were counted", got)
 	}
 	here.must("tokens.revoke", `{"token":"t1"}`)
-	live.expectBye(protocol.CloseDisconnected, "why")
-	token.expectBye(protocol.CloseTokenExpired, "the token has been revoked")
-	other.lives()
-	there.open(session.Opening{User: "ann"}).expectBye(protocol.CloseTokenRefused, "why")
+	expectBye(live, protocol.CloseDisconnected, "why")
+	expectBye(token, protocol.CloseTokenExpired, "the token has been revoked")
+	lives(other)
+	expectBye(there.Open(session.Opening{User: "ann"}), protocol.CloseTokenRefused, "why")
 	here.must("users.unblock", `{"user":"ann"}`)
 	until(t, "the unblocking", func() bool { return there.Admit(idOf("ann", "")) == nil })
-	there.dev("ann", "").lives()
+	lives(there.User("ann", ""))
 	// And back.
 	there.must("users.block", `{"user":"bob"}`)
 	until(t, "the block", func() bool { return here.Admit(idOf("bob", "")) != nil })
-	here.open(session.Opening{User: "bob"}).expectBye(protocol.CloseTokenRefused, "blocked")
+	expectBye(here.Open(session.Opening{User: "bob"}), protocol.CloseTokenRefused, "blocked")
 	if got := there.Metrics().Cut.Load(); got != 3 {
 		t.Errorf("%d connections were cut, want 3", got)
 	}
@@ -226,15 +226,15 @@ func TestANodeCatchesUpWhenTheStoreIsBack(t *testing.T) {
 		for i := range 2500 {
 			here.must("users.block", fmt.Sprintf(`{"user":"u%d"}`, i))
 		}
-		c := there.dev("u2400", "")
+		c := there.User("u2400", "")
 		time.Sleep(time.Minute)
-		c.lives()
+		lives(c)
 		if got := there.log.count("cannot be read"); got != 1 {
 			t.Errorf("%d lines in the log, want 1", got)
 		}
 		st.away.Store(false)
 		time.Sleep(3 * time.Second)
-		c.expectBye(protocol.CloseDisconnected, "blocked")
+		expectBye(c, protocol.CloseDisconnected, "blocked")
 		if got := there.Denials(); got != 2500 {
 			t.Errorf("%d are known", got)
 		}

@@ -248,12 +248,10 @@ type BlockedPage struct {
 const maxAsked = 10_000
 
 func (f *Feature) blocked(_ context.Context, p BlockedParams) (page BlockedPage, err error) {
-	if p.Limit == 0 {
-		p.Limit = 100
+	if p.Limit, err = verb.PageLimit(p.Limit); err != nil {
+		return page, err
 	}
 	switch {
-	case p.Limit < 1 || p.Limit > 1000:
-		return page, fault.Field("limit", "%d is not between 1 and 1000", p.Limit)
 	case p.Users != nil && p.After != "":
 		return page, fault.Field("after", "is not for users that are named")
 	case len(p.Users) > maxAsked:

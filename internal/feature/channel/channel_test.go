@@ -9,30 +9,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
-
-// do sends a frame with an id and takes its ok.
-func (c *client) do(frame string) map[string]any {
-	c.t.Helper()
-	c.send(strings.Replace(frame, "{", `{"id":1,`, 1))
-	return c.expect("ok")
-}
-
-// message takes a msg and gives its data.
-func (c *client) message() any {
-	c.t.Helper()
-	return c.expect("msg")["data"]
-}
 
 // only takes the messages that wait, the last of which is a marker sent to the
 // connection itself, and gives the data of those before.
-func (w *world) only(c *client) (got []any) {
-	w.t.Helper()
-	if _, err := w.run("publish", `{"to":{"all":"connections"},"data":"marker"}`); err != "" {
-		w.t.Fatal(err)
+func (w *world) only(c *sessiontest.Client) (got []any) {
+	w.T.Helper()
+	if _, err := w.Run("publish", `{"to":{"all":"connections"},"data":"marker"}`); err != "" {
+		w.T.Fatal(err)
 	}
 	for {
-		data := c.message()
+		data := c.Message()
 		if data == "marker" {
 			return got
 		}
@@ -42,46 +30,46 @@ func (w *world) only(c *client) (got []any) {
 
 func TestSubscribeAndPublish(t *testing.T) {
 	w := start(t)
-	a, b, anonymous := w.open("ann", "phone"), w.open("bob", ""), w.open("", "")
-	for _, c := range []*client{a, b, anonymous} {
+	a, b, anonymous := w.User("ann", "phone"), w.User("bob", ""), w.User("", "")
+	for _, c := range []*sessiontest.Client{a, b, anonymous} {
 		want := map[string]any{"type": "ok", "id": 1.0, "channel": "room:1", "kind": "event"}
-		if diff := cmp.Diff(want, c.do(`{"type":"sub","channel":"room:1"}`)); diff != "" {
+		if diff := cmp.Diff(want, c.Do(`{"type":"sub","channel":"room:1"}`)); diff != "" {
 			t.Error(diff)
 		}
 	}
-	ok := a.do(`{"type":"pub","channel":"room:1","event":"moved","data":{"x":1}}`)
+	ok := a.Do(`{"type":"pub","channel":"room:1","event":"moved","data":{"x":1}}`)
 	id := ok["message"]
 	delete(ok, "message")
 	if diff := cmp.Diff(map[string]any{"type": "ok", "id": 1.0, "connections": 2.0, "users": 1.0, "stored": false}, ok); diff != "" {
 		t.Error(diff)
 	}
 	from := map[string]any{"user": "ann", "device": "phone", "connection": a.ID.String()}
-	for _, c := range []*client{b, anonymous} {
-		got := c.expect("msg")
+	for _, c := range []*sessiontest.Client{b, anonymous} {
+		got := c.Expect("msg")
 		delete(got, "time")
 		want := map[string]any{"type": "msg", "channel": "room:1", "id": id, "event": "moved", "data": map[string]any{"x": 1.0}, "from": from}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
 	}
-	a.send(`{"type":"pub","channel":"room:1","data":null}`)
-	if got := b.expect("msg"); got["event"] != "message" || got["data"] != nil {
+	a.Send(`{"type":"pub","channel":"room:1","data":null}`)
+	if got := b.Expect("msg"); got["event"] != "message" || got["data"] != nil {
 		t.Errorf("got %v", got)
 	}
-	if diff := cmp.Diff(map[string]any{"type": "ok", "id": 1.0}, a.do(`{"type":"notice","channel":"room:1","event":"typing"}`)); diff != "" {
+	if diff := cmp.Diff(map[string]any{"type": "ok", "id": 1.0}, a.Do(`{"type":"notice","channel":"room:1","event":"typing"}`)); diff != "" {
 		t.Error(diff)
 	}
-	notice := b.expect("notice")
+	notice := b.Expect("notice")
 	delete(notice, "time")
 	if diff := cmp.Diff(map[string]any{"type": "notice", "channel": "room:1", "event": "typing", "data": nil, "from": from}, notice); diff != "" {
 		t.Error(diff)
 	}
 	for range 2 { // leaving twice is fine
-		if diff := cmp.Diff(map[string]any{"type": "ok", "id": 1.0, "channel": "room:1"}, b.do(`{"type":"unsub","channel":"room:1"}`)); diff != "" {
+		if diff := cmp.Diff(map[string]any{"type": "ok", "id": 1.0, "channel": "room:1"}, b.Do(`{"type":"unsub","channel":"room:1"}`)); diff != "" {
 			t.Error(diff)
 		}
 	}
-	a.do(`{"type":"pub","channel":"room:1","data":"for the rest"}`)
+	a.Do(`{"type":"pub","channel":"room:1","data":"for the rest"}`)
 	if got := w.only(b); got != nil {
 		t.Errorf("one who left got %v", got)
 	}
@@ -117,39 +105,39 @@ func TestFramesThatAreRefused(t *testing.T) {
 		{"ann", `{"type":"notice","channel":"hall:1","event":"e"}`, fault.Denied, "no right to publish to hall:1", "hall:1"},
 	}
 	for _, tt := range tests {
-		c := w.open(tt.user, "")
-		c.send(tt.frame)
-		if f := c.expectError(tt.code, tt.message); f["channel"] != tt.channel {
+		c := w.User(tt.user, "")
+		c.Send(tt.frame)
+		if f := c.ExpectError(tt.code, tt.message); f["channel"] != tt.channel {
 			t.Errorf("%s: got %v, want channel %v", tt.frame, f, tt.channel)
 		}
 	}
-	c := w.open("ann", "")
+	c := w.User("ann", "")
 	for i := range 6 {
-		c.send(fmt.Sprintf(`{"type":"sub","id":1,"channel":"room:%d"}`, i))
+		c.Send(fmt.Sprintf(`{"type":"sub","id":1,"channel":"room:%d"}`, i))
 		if i < 5 {
-			c.expect("ok")
+			c.Expect("ok")
 		}
 	}
-	c.expectError(fault.TooLarge, "limits.subscriptions")
+	c.ExpectError(fault.TooLarge, "limits.subscriptions")
 }
 
 func TestAKeyPublishesOnce(t *testing.T) {
 	w := start(t)
-	b := w.open("bob", "")
-	b.do(`{"type":"sub","channel":"room:1"}`)
-	first := w.open("ann", "")
+	b := w.User("bob", "")
+	b.Do(`{"type":"sub","channel":"room:1"}`)
+	first := w.User("ann", "")
 	const frame = `{"type":"pub","channel":"room:1","data":1,"key":"k"}`
-	ok := first.do(frame)
-	again := w.open("ann", "").do(frame) // the same user, on a new connection
+	ok := first.Do(frame)
+	again := w.User("ann", "").Do(frame) // the same user, on a new connection
 	if again["message"] != ok["message"] || again["duplicate"] != true || ok["duplicate"] != nil {
 		t.Errorf("got %v after %v", again, ok)
 	}
-	if other := w.open("cid", "").do(frame); other["message"] == ok["message"] || other["duplicate"] != nil {
+	if other := w.User("cid", "").Do(frame); other["message"] == ok["message"] || other["duplicate"] != nil {
 		t.Errorf("another user got %v", other)
 	}
-	first.send(`{"type":"pub","channel":"room:1","data":2,"key":"k"}`)
-	first.expectError(fault.Conflict, "key: it was used for a request with other content")
-	if got := first.do(`{"type":"pub","channel":"room:2","data":1,"key":"k"}`); got["duplicate"] != nil {
+	first.Send(`{"type":"pub","channel":"room:1","data":2,"key":"k"}`)
+	first.ExpectError(fault.Conflict, "key: it was used for a request with other content")
+	if got := first.Do(`{"type":"pub","channel":"room:2","data":1,"key":"k"}`); got["duplicate"] != nil {
 		t.Errorf("in another channel: %v", got)
 	}
 	if got := w.only(b); len(got) != 2 {
@@ -159,9 +147,9 @@ func TestAKeyPublishesOnce(t *testing.T) {
 
 func TestPublishReachesItsTargets(t *testing.T) {
 	w := start(t)
-	clients := map[string]*client{"ann1": w.open("ann", "1"), "ann2": w.open("ann", "2"), "bob": w.open("bob", ""), "anon": w.open("", "")}
+	clients := map[string]*sessiontest.Client{"ann1": w.User("ann", "1"), "ann2": w.User("ann", "2"), "bob": w.User("bob", ""), "anon": w.User("", "")}
 	for _, name := range []string{"ann1", "bob", "anon"} {
-		clients[name].do(`{"type":"sub","channel":"room:1"}`)
+		clients[name].Do(`{"type":"sub","channel":"room:1"}`)
 	}
 	id := func(name string) string { return clients[name].ID.String() }
 	nobody := strings.Repeat("A", 22)
@@ -198,7 +186,7 @@ func TestPublishReachesItsTargets(t *testing.T) {
 			if tt.exclude != "" {
 				params += `,"exclude":` + tt.exclude
 			}
-			result, failed := w.run("publish", params+`}`)
+			result, failed := w.Run("publish", params+`}`)
 			if failed != "" {
 				t.Fatal(failed)
 			}
@@ -207,17 +195,17 @@ func TestPublishReachesItsTargets(t *testing.T) {
 			}
 			for name, c := range clients {
 				if slices.Contains(tt.want, name) {
-					got := c.expect("msg")
+					got := c.Expect("msg")
 					if got["id"] != result["id"] || got["event"] != "e" || got["from"] != nil || tt.channel != "" && got["channel"] != tt.channel {
 						t.Errorf("%s got %v", name, got)
 					}
 				}
 			}
-			if _, failed := w.run("publish", `{"to":{"all":"connections"},"data":"marker"}`); failed != "" {
+			if _, failed := w.Run("publish", `{"to":{"all":"connections"},"data":"marker"}`); failed != "" {
 				t.Fatal(failed)
 			}
 			for name, c := range clients {
-				if data := c.message(); data != "marker" {
+				if data := c.Message(); data != "marker" {
 					t.Errorf("%s got %v too", name, data)
 				}
 			}
@@ -252,7 +240,7 @@ func TestPublishParamsThatAreRefused(t *testing.T) {
 		{`{"to":{"user":"a"},"data":1,"from":"b"}`, "bad_request: from: is not a field of this verb"},
 	}
 	for _, tt := range tests {
-		if _, got := w.run("publish", tt.params); got != tt.want {
+		if _, got := w.Run("publish", tt.params); got != tt.want {
 			t.Errorf("%.80s: got %s, want %s", tt.params, got, tt.want)
 		}
 	}
@@ -260,26 +248,26 @@ func TestPublishParamsThatAreRefused(t *testing.T) {
 
 func TestTheServerSubscribes(t *testing.T) {
 	w := start(t)
-	a, b := w.open("ann", ""), w.open("ann", "")
-	if got, _ := w.run("subscribe", `{"user":"ann","channel":"dark:1"}`); got["connections"] != 2.0 {
+	a, b := w.User("ann", ""), w.User("ann", "")
+	if got, _ := w.Run("subscribe", `{"user":"ann","channel":"dark:1"}`); got["connections"] != 2.0 {
 		t.Errorf("got %v", got)
 	}
-	for _, c := range []*client{a, b} {
-		if diff := cmp.Diff(map[string]any{"type": "subscribed", "channel": "dark:1", "reason": "server"}, c.next()); diff != "" {
+	for _, c := range []*sessiontest.Client{a, b} {
+		if diff := cmp.Diff(map[string]any{"type": "subscribed", "channel": "dark:1", "reason": "server"}, c.Next()); diff != "" {
 			t.Error(diff)
 		}
 	}
 	one := `{"connection":"` + a.ID.String() + `","channel":"dark:1"}`
-	if got, _ := w.run("subscribe", one); got["connections"] != 0.0 {
+	if got, _ := w.Run("subscribe", one); got["connections"] != 0.0 {
 		t.Errorf("a second time: %v", got)
 	}
-	if got, _ := w.run("unsubscribe", one); got["connections"] != 1.0 {
+	if got, _ := w.Run("unsubscribe", one); got["connections"] != 1.0 {
 		t.Errorf("got %v", got)
 	}
-	if diff := cmp.Diff(map[string]any{"type": "unsubscribed", "channel": "dark:1", "reason": "server"}, a.next()); diff != "" {
+	if diff := cmp.Diff(map[string]any{"type": "unsubscribed", "channel": "dark:1", "reason": "server"}, a.Next()); diff != "" {
 		t.Error(diff)
 	}
-	if got, _ := w.run("unsubscribe", `{"user":"ann","channel":"dark:1"}`); got["connections"] != 1.0 {
+	if got, _ := w.Run("unsubscribe", `{"user":"ann","channel":"dark:1"}`); got["connections"] != 1.0 {
 		t.Errorf("got %v", got)
 	}
 	nobody := strings.Repeat("A", 22)
@@ -291,12 +279,12 @@ func TestTheServerSubscribes(t *testing.T) {
 			`{"channel":"room:1","connection":"` + nobody + `"}`:            "not_found: connection: there is no such connection",
 			`{"user":"a"}`: "bad_request: channel: is missing",
 		} {
-			if _, got := w.run(verb, params); got != want {
+			if _, got := w.Run(verb, params); got != want {
 				t.Errorf("%s %s: got %s, want %s", verb, params, got, want)
 			}
 		}
 	}
-	if _, got := w.run("subscribe", `{"user":"a","channel":"attic:1"}`); got != `not_found: channel: namespace "attic" is not configured` {
+	if _, got := w.Run("subscribe", `{"user":"a","channel":"attic:1"}`); got != `not_found: channel: namespace "attic" is not configured` {
 		t.Errorf("got %s", got)
 	}
 }
@@ -304,17 +292,17 @@ func TestTheServerSubscribes(t *testing.T) {
 func TestChannelsAreListedInPages(t *testing.T) {
 	w := start(t)
 	for i := range 5 {
-		c := w.open([]string{"ann", ""}[i%2], "")
-		c.do(fmt.Sprintf(`{"type":"sub","channel":"room:%d"}`, i))
-		c.do(`{"type":"sub","channel":"hall:1"}`)
+		c := w.User([]string{"ann", ""}[i%2], "")
+		c.Do(fmt.Sprintf(`{"type":"sub","channel":"room:%d"}`, i))
+		c.Do(`{"type":"sub","channel":"hall:1"}`)
 	}
-	if got, _ := w.run("channels", `{"prefix":"hall:"}`); cmp.Diff(map[string]any{"items": []any{map[string]any{"channel": "hall:1", "kind": "event", "subscribers": 5.0, "users": 1.0}}}, got) != "" {
+	if got, _ := w.Run("channels", `{"prefix":"hall:"}`); cmp.Diff(map[string]any{"items": []any{map[string]any{"channel": "hall:1", "kind": "event", "subscribers": 5.0, "users": 1.0}}}, got) != "" {
 		t.Errorf("got %v", got)
 	}
 	var names []string
 	after, pages := "", 0
 	for {
-		page, failed := w.run("channels", `{"prefix":"room:","limit":2,"after":"`+after+`"}`)
+		page, failed := w.Run("channels", `{"prefix":"room:","limit":2,"after":"`+after+`"}`)
 		if failed != "" {
 			t.Fatal(failed)
 		}
@@ -331,7 +319,7 @@ func TestChannelsAreListedInPages(t *testing.T) {
 		t.Errorf("%d pages: %s", pages, diff)
 	}
 	for _, limit := range []string{"-1", "1001"} {
-		if _, got := w.run("channels", `{"limit":`+limit+`}`); got != "bad_request: limit: "+limit+" is not between 1 and 1000" {
+		if _, got := w.Run("channels", `{"limit":`+limit+`}`); got != "bad_request: limit: "+limit+" is not between 1 and 1000" {
 			t.Errorf("got %s", got)
 		}
 	}

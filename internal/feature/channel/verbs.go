@@ -158,11 +158,9 @@ type ChannelsPage struct {
 
 func (f *Feature) channelsVerb(_ context.Context, p ChannelsParams) (ChannelsPage, error) {
 	page := ChannelsPage{Items: []ChannelItem{}}
-	if p.Limit == 0 {
-		p.Limit = 100
-	}
-	if p.Limit < 1 || p.Limit > 1000 {
-		return page, fault.Field("limit", "%d is not between 1 and 1000", p.Limit)
+	var err error
+	if p.Limit, err = verb.PageLimit(p.Limit); err != nil {
+		return page, err
 	}
 	var names []string
 	f.hub.EachChannel(func(ch *hub.Channel) bool {

@@ -309,11 +309,9 @@ type Page struct {
 
 func (f *Feature) connections(_ context.Context, p ConnectionsParams) (Page, error) {
 	page := Page{Items: []Item{}}
-	if p.Limit == 0 {
-		p.Limit = 100
-	}
-	if p.Limit < 1 || p.Limit > 1000 {
-		return page, fault.Field("limit", "%d is not between 1 and 1000", p.Limit)
+	var err error
+	if p.Limit, err = verb.PageLimit(p.Limit); err != nil {
+		return page, err
 	}
 	var after id.Connection
 	if p.After != "" {

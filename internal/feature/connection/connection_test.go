@@ -11,15 +11,16 @@ import (
 
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
 var nobody = strings.Repeat("A", 22)
 
-func (w *world) subscribe(c *client, channel string, by hub.Reason) {
-	w.t.Helper()
+func (w *world) subscribe(c *sessiontest.Client, channel string, by hub.Reason) {
+	w.T.Helper()
 	namespace, _, _ := strings.Cut(channel, ":")
-	if _, err := w.hub.Subscribe(&c.Conn, channel, w.hub.Space(namespace), hub.SubOptions{By: by}); err != nil {
-		w.t.Fatal(err)
+	if _, err := w.Hub.Subscribe(&c.Conn, channel, w.Hub.Space(namespace), hub.SubOptions{By: by}); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
@@ -35,7 +36,7 @@ func TestVerbsThatNameAConnection(t *testing.T) {
 			`{"connection":"x"}`:              "bad_request: connection: is not the id of a connection",
 			`{"connection":"` + nobody + `"}`: "not_found: connection: there is no such connection",
 		} {
-			if _, got := w.run(verb, params); got != want {
+			if _, got := w.Run(verb, params); got != want {
 				t.Errorf("%s %s: got %s, want %s", verb, params, got, want)
 			}
 		}
@@ -44,24 +45,24 @@ func TestVerbsThatNameAConnection(t *testing.T) {
 
 func TestBindAndUnbind(t *testing.T) {
 	w := start(t)
-	c := w.open("", "")
+	c := w.User("", "")
 	w.subscribe(c, "room:1", hub.Asked)
 	id := `"connection":"` + c.ID.String() + `"`
-	if got, failed := w.run("bind", `{`+id+`,"user":"ann","device":"phone"}`); failed != "" || len(got) != 0 {
+	if got, failed := w.Run("bind", `{`+id+`,"user":"ann","device":"phone"}`); failed != "" || len(got) != 0 {
 		t.Errorf("got %v, %s", got, failed)
 	}
 	w.subscribe(c, "dark:1", hub.Asked) // for users only
 	w.subscribe(c, "dark:2", hub.Ordered)
-	if i := c.Identity(); i.User != "ann" || i.Device != "phone" || len(w.hub.UserConns("ann")) != 1 {
+	if i := c.Identity(); i.User != "ann" || i.Device != "phone" || len(w.Hub.UserConns("ann")) != 1 {
 		t.Errorf("it is %+v", i)
 	}
-	if _, got := w.run("unbind", `{`+id+`,"user":"bob"}`); got != "conflict: user: the connection is not bound to this user" {
+	if _, got := w.Run("unbind", `{`+id+`,"user":"bob"}`); got != "conflict: user: the connection is not bound to this user" {
 		t.Errorf("got %s", got)
 	}
-	if _, failed := w.run("unbind", `{`+id+`,"user":"ann"}`); failed != "" || c.User() != "" || w.hub.UserConns("ann") != nil {
+	if _, failed := w.Run("unbind", `{`+id+`,"user":"ann"}`); failed != "" || c.User() != "" || w.Hub.UserConns("ann") != nil {
 		t.Errorf("%s: it is %q", failed, c.User())
 	}
-	if diff := cmp.Diff(map[string]any{"type": "unsubscribed", "channel": "dark:1", "reason": "denied"}, c.next()); diff != "" {
+	if diff := cmp.Diff(map[string]any{"type": "unsubscribed", "channel": "dark:1", "reason": "denied"}, c.Next()); diff != "" {
 		t.Error(diff)
 	}
 	names := c.Channels()
@@ -75,7 +76,7 @@ func TestBindAndUnbind(t *testing.T) {
 		`{` + id + `,"user":"a","device":"\n"}`: "bad_request: device: no control characters are allowed",
 		`{` + id + `,"user":5}`:                 "bad_request: user: must be a string, not a number",
 	} {
-		if _, got := w.run("bind", params); got != want {
+		if _, got := w.Run("bind", params); got != want {
 			t.Errorf("%s: got %s, want %s", params, got, want)
 		}
 	}
@@ -84,35 +85,35 @@ func TestBindAndUnbind(t *testing.T) {
 func TestDisconnect(t *testing.T) {
 	w := start(t)
 	t.Run("with everything", func(t *testing.T) {
-		c := w.open("ann", "")
-		got, failed := w.run("disconnect", `{"connection":"`+c.ID.String()+`","code":4321,"message":"enough","reconnect":true,"last":{"event":"end","data":{"score":3}}}`)
+		c := w.User("ann", "")
+		got, failed := w.Run("disconnect", `{"connection":"`+c.ID.String()+`","code":4321,"message":"enough","reconnect":true,"last":{"event":"end","data":{"score":3}}}`)
 		if failed != "" || got["connections"] != 1.0 {
 			t.Errorf("got %v, %s", got, failed)
 		}
-		if m := c.expect("msg"); m["channel"] != "@direct" || m["event"] != "end" || cmp.Diff(map[string]any{"score": 3.0}, m["data"]) != "" {
+		if m := c.Expect("msg"); m["channel"] != "@direct" || m["event"] != "end" || cmp.Diff(map[string]any{"score": 3.0}, m["data"]) != "" {
 			t.Errorf("got %v", m)
 		}
 		want := protocol.Close{Word: "disconnected", Code: 4321, Reconnect: true}
-		if f := c.expectBye(want); f["message"] != "enough" || f["after"].(float64) > 1000 {
+		if f := c.ExpectBye(want); f["message"] != "enough" || f["after"].(float64) > 1000 {
 			t.Errorf("got %v", f)
 		}
 	})
 	t.Run("a device of a user", func(t *testing.T) {
-		phone, tablet := w.open("bob", "phone"), w.open("bob", "tablet")
-		if got, failed := w.run("disconnect", `{"user":"bob","device":"phone"}`); failed != "" || got["connections"] != 1.0 {
+		phone, tablet := w.User("bob", "phone"), w.User("bob", "tablet")
+		if got, failed := w.Run("disconnect", `{"user":"bob","device":"phone"}`); failed != "" || got["connections"] != 1.0 {
 			t.Errorf("got %v, %s", got, failed)
 		}
-		phone.expectBye(protocol.CloseDisconnected)
-		if got, failed := w.run("disconnect", `{"user":"bob","device":"tablet","last":{"data":null}}`); failed != "" || got["connections"] != 1.0 {
+		phone.ExpectBye(protocol.CloseDisconnected)
+		if got, failed := w.Run("disconnect", `{"user":"bob","device":"tablet","last":{"data":null}}`); failed != "" || got["connections"] != 1.0 {
 			t.Errorf("got %v, %s", got, failed)
 		}
-		if m := tablet.expect("msg"); m["event"] != "message" || m["data"] != nil {
+		if m := tablet.Expect("msg"); m["event"] != "message" || m["data"] != nil {
 			t.Errorf("got %v", m)
 		}
-		tablet.expectBye(protocol.CloseDisconnected)
+		tablet.ExpectBye(protocol.CloseDisconnected)
 	})
 	t.Run("nobody", func(t *testing.T) {
-		if got, failed := w.run("disconnect", `{"user":"zoe"}`); failed != "" || got["connections"] != 0.0 {
+		if got, failed := w.Run("disconnect", `{"user":"zoe"}`); failed != "" || got["connections"] != 0.0 {
 			t.Errorf("got %v, %s", got, failed)
 		}
 	})
@@ -125,7 +126,7 @@ func TestDisconnect(t *testing.T) {
 		`{"user":"a","last":{"event":"\u0000","data":1}}`:            "bad_request: last.event: no control characters in an event name",
 		`{"user":"a","last":{"event":5}}`:                            "bad_request: last.event: must be a string, not a number",
 	} {
-		if _, got := w.run("disconnect", params); got != want {
+		if _, got := w.Run("disconnect", params); got != want {
 			t.Errorf("%.60s: got %s, want %s", params, got, want)
 		}
 	}
@@ -133,10 +134,10 @@ func TestDisconnect(t *testing.T) {
 
 func TestOnline(t *testing.T) {
 	w := start(t)
-	c := w.open("ann", "phone")
-	w.open("ann", "tablet")
-	w.open("ann", "phone")
-	w.open("ann", "")
+	c := w.User("ann", "phone")
+	w.User("ann", "tablet")
+	w.User("ann", "phone")
+	w.User("ann", "")
 	yes := map[string]any{"online": true, "connections": 4.0, "devices": []any{"phone", "tablet"}}
 	no := map[string]any{"online": false, "connections": 0.0, "devices": []any{}}
 	one := map[string]any{"online": true, "connections": 1.0, "devices": []any{"phone"}}
@@ -149,7 +150,7 @@ func TestOnline(t *testing.T) {
 		{`{"users":[]}`, map[string]any{}},
 	}
 	for _, tt := range tests {
-		got, failed := w.run("online", tt.params)
+		got, failed := w.Run("online", tt.params)
 		if diff := cmp.Diff(tt.want, got); diff != "" || failed != "" {
 			t.Errorf("%s: %s%s", tt.params, diff, failed)
 		}
@@ -161,7 +162,7 @@ func TestOnline(t *testing.T) {
 		`{"users":` + many + `}`:        "bad_request: users: at most 10000 can be asked for at once",
 		`{"users":"ann"}`:               "bad_request: users: must be an array, not a string",
 	} {
-		if _, got := w.run("online", params); got != want {
+		if _, got := w.Run("online", params); got != want {
 			t.Errorf("%.40s: got %s, want %s", params, got, want)
 		}
 	}
@@ -169,12 +170,12 @@ func TestOnline(t *testing.T) {
 
 // list reads all pages of connections and gives the ids.
 func (w *world) list(params string, limit int) (ids []string, pages int) {
-	w.t.Helper()
+	w.T.Helper()
 	after := ""
 	for {
-		page, failed := w.run("connections", fmt.Sprintf(`{%s"limit":%d,"after":%q}`, params, limit, after))
+		page, failed := w.Run("connections", fmt.Sprintf(`{%s"limit":%d,"after":%q}`, params, limit, after))
 		if failed != "" {
-			w.t.Fatal(failed)
+			w.T.Fatal(failed)
 		}
 		for _, item := range page["items"].([]any) {
 			ids = append(ids, item.(map[string]any)["id"].(string))
@@ -191,7 +192,7 @@ func TestConnectionsAreListedInPages(t *testing.T) {
 	w := start(t)
 	var all, anns, inRoom []string
 	for i := range 25 {
-		c := w.open([]string{"ann", "bob", ""}[i%3], "")
+		c := w.User([]string{"ann", "bob", ""}[i%3], "")
 		all = append(all, c.ID.String())
 		if i%3 == 0 {
 			anns = append(anns, c.ID.String())
@@ -222,7 +223,7 @@ func TestConnectionsAreListedInPages(t *testing.T) {
 		`{"limit":1001}`: "bad_request: limit: 1001 is not between 1 and 1000",
 		`{"after":"x"}`:  "bad_request: after: is not what next gave",
 	} {
-		if _, got := w.run("connections", params); got != want {
+		if _, got := w.Run("connections", params); got != want {
 			t.Errorf("%s: got %s, want %s", params, got, want)
 		}
 	}
@@ -230,9 +231,9 @@ func TestConnectionsAreListedInPages(t *testing.T) {
 
 func TestAListedConnectionHasItsFacts(t *testing.T) {
 	w := start(t)
-	c := w.open("ann", "phone")
+	c := w.User("ann", "phone")
 	w.subscribe(c, "room:1", hub.Asked)
-	page, failed := w.run("connections", `{}`)
+	page, failed := w.Run("connections", `{}`)
 	if failed != "" {
 		t.Fatal(failed)
 	}
@@ -253,7 +254,7 @@ func TestAListedConnectionHasItsFacts(t *testing.T) {
 // The examples are those of RFC 7396, appendix A, as far as they are objects.
 func TestTheSessionMerges(t *testing.T) {
 	w := start(t)
-	id := `"connection":"` + w.open("ann", "").ID.String() + `"`
+	id := `"connection":"` + w.User("ann", "").ID.String() + `"`
 	tests := []struct{ old, patch, want string }{
 		{`{"a":"b"}`, `{"a":"c"}`, `{"a":"c"}`},
 		{`{"a":"b"}`, `{"b":"c"}`, `{"a":"b","b":"c"}`},
@@ -269,11 +270,11 @@ func TestTheSessionMerges(t *testing.T) {
 		{`{"s":"<&>"}`, `{}`, `{"s":"<&>"}`},
 	}
 	for _, tt := range tests {
-		if _, failed := w.run("session.set", `{`+id+`,"data":`+tt.old+`}`); failed != "" {
+		if _, failed := w.Run("session.set", `{`+id+`,"data":`+tt.old+`}`); failed != "" {
 			t.Fatal(failed)
 		}
 		for _, step := range []struct{ verb, params string }{{"session.merge", `{` + id + `,"data":` + tt.patch + `}`}, {"session.get", `{` + id + `}`}} {
-			got, err := w.verbs.Run(t.Context(), step.verb, []byte(step.params), "")
+			got, err := w.Verbs.Run(t.Context(), step.verb, []byte(step.params), "")
 			if err != nil || string(got) != `{"data":`+tt.want+`}` {
 				t.Errorf("%s and %s: %s gives %s, %v, want %s", tt.old, tt.patch, step.verb, got, err, tt.want)
 			}
@@ -283,9 +284,9 @@ func TestTheSessionMerges(t *testing.T) {
 
 func TestTheSessionIsABoundedObject(t *testing.T) {
 	w := start(t)
-	id := `"connection":"` + w.open("ann", "").ID.String() + `"`
+	id := `"connection":"` + w.User("ann", "").ID.String() + `"`
 	half := strings.Repeat("x", 9<<10)
-	if _, failed := w.run("session.set", `{`+id+`,"data":{"a":"`+half+`"}}`); failed != "" {
+	if _, failed := w.Run("session.set", `{`+id+`,"data":{"a":"`+half+`"}}`); failed != "" {
 		t.Fatal(failed)
 	}
 	for params, want := range map[string]string{
@@ -294,14 +295,14 @@ func TestTheSessionIsABoundedObject(t *testing.T) {
 		`{` + id + `,"data":[]}`:   "bad_request: data: must be an object, not an array",
 		`{` + id + `,"data":{"b":"` + half + `","c":"` + half + `"}}`: "too_large: data: the session would have 18447 bytes; at most 16384 are allowed",
 	} {
-		if _, got := w.run("session.set", params); got != want {
+		if _, got := w.Run("session.set", params); got != want {
 			t.Errorf("%.60s: got %s, want %s", params, got, want)
 		}
 	}
-	if _, got := w.run("session.merge", `{`+id+`,"data":{"b":"`+half+`"}}`); !strings.HasPrefix(got, "too_large: data: the session would have 184") {
+	if _, got := w.Run("session.merge", `{`+id+`,"data":{"b":"`+half+`"}}`); !strings.HasPrefix(got, "too_large: data: the session would have 184") {
 		t.Errorf("a merge over the bound: %s", got)
 	}
-	if got, failed := w.run("session.get", `{`+id+`}`); failed != "" || cmp.Diff(map[string]any{"data": map[string]any{"a": half}}, got) != "" {
+	if got, failed := w.Run("session.get", `{`+id+`}`); failed != "" || cmp.Diff(map[string]any{"data": map[string]any{"a": half}}, got) != "" {
 		t.Errorf("after the refusals it has changed: %s", failed)
 	}
 }

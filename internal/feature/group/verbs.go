@@ -132,22 +132,12 @@ type Page struct {
 	Next  string `json:"next,omitempty"`
 }
 
-func limitOf(limit int) (int, error) {
-	if limit == 0 {
-		limit = 100
-	}
-	if limit < 1 || limit > 1000 {
-		return 0, fault.Field("limit", "%d is not between 1 and 1000", limit)
-	}
-	return limit, nil
-}
-
 func (f *Feature) list(ctx context.Context, p ListParams) (Page, error) {
 	page := Page{Items: []Item{}}
 	if (p.Channel == "") == (p.User == "") {
 		return page, fault.Field("channel", "name either a channel or a user")
 	}
-	limit, err := limitOf(p.Limit)
+	limit, err := verb.PageLimit(p.Limit)
 	if err != nil {
 		return page, err
 	}
@@ -235,7 +225,7 @@ type GroupsPage struct {
 
 func (f *Feature) groups(ctx context.Context, p GroupsParams) (GroupsPage, error) {
 	page := GroupsPage{Items: []Group{}}
-	limit, err := limitOf(p.Limit)
+	limit, err := verb.PageLimit(p.Limit)
 	if err == nil && f.store == nil {
 		err = errNoStore
 	}

@@ -10,48 +10,49 @@ import (
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
-func (w *world) subscribe(c *client, channel string, watch bool) {
-	w.t.Helper()
+func (w *world) subscribe(c *sessiontest.Client, channel string, watch bool) {
+	w.T.Helper()
 	namespace, _, _ := strings.Cut(channel, ":")
-	if _, err := w.hub.Subscribe(&c.Conn, channel, w.hub.Space(namespace), hub.SubOptions{Presence: watch}); err != nil {
-		w.t.Fatal(err)
+	if _, err := w.Hub.Subscribe(&c.Conn, channel, w.Hub.Space(namespace), hub.SubOptions{Presence: watch}); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
 func TestTheFrameShowsWhatTheNamespaceAllows(t *testing.T) {
 	w := start(t)
-	a, a2, anonymous := w.open("ann", ""), w.open("ann", ""), w.open("", "")
-	for _, c := range []*client{a, a2, anonymous} {
+	a, a2, anonymous := w.User("ann", ""), w.User("ann", ""), w.User("", "")
+	for _, c := range []*sessiontest.Client{a, a2, anonymous} {
 		w.subscribe(c, "room:1", false)
 		w.subscribe(c, "hall:1", false)
 	}
-	a.send(`{"type":"presence","id":1,"channel":"room:1","data":{"mood":"good"}}`)
+	a.Send(`{"type":"presence","id":1,"channel":"room:1","data":{"mood":"good"}}`)
 	members := []any{map[string]any{"user": "ann", "connections": 2.0, "data": map[string]any{"mood": "good"}}, map[string]any{"connections": 1.0}}
 	want := map[string]any{"type": "ok", "id": 1.0, "channel": "room:1", "members": members, "connections": 3.0, "users": 1.0}
-	if diff := cmp.Diff(want, a.next()); diff != "" {
+	if diff := cmp.Diff(want, a.Next()); diff != "" {
 		t.Error(diff)
 	}
-	a.send(`{"type":"presence","id":2,"channel":"room:1","data":null}`)
+	a.Send(`{"type":"presence","id":2,"channel":"room:1","data":null}`)
 	delete(members[0].(map[string]any), "data")
 	want["id"] = 2.0
-	if diff := cmp.Diff(want, a.next()); diff != "" {
+	if diff := cmp.Diff(want, a.Next()); diff != "" {
 		t.Errorf("null takes it away: %s", diff)
 	}
-	anonymous.send(`{"type":"presence","id":"h","channel":"hall:1"}`)
-	if diff := cmp.Diff(map[string]any{"type": "ok", "id": "h", "channel": "hall:1", "connections": 3.0, "users": 1.0}, anonymous.next()); diff != "" {
+	anonymous.Send(`{"type":"presence","id":"h","channel":"hall:1"}`)
+	if diff := cmp.Diff(map[string]any{"type": "ok", "id": "h", "channel": "hall:1", "connections": 3.0, "users": 1.0}, anonymous.Next()); diff != "" {
 		t.Error(diff)
 	}
-	anonymous.send(`{"type":"presence","id":3,"channel":"room:9"}`)
-	if diff := cmp.Diff(map[string]any{"type": "ok", "id": 3.0, "channel": "room:9", "members": []any{}, "connections": 0.0, "users": 0.0}, anonymous.next()); diff != "" {
+	anonymous.Send(`{"type":"presence","id":3,"channel":"room:9"}`)
+	if diff := cmp.Diff(map[string]any{"type": "ok", "id": 3.0, "channel": "room:9", "members": []any{}, "connections": 0.0, "users": 0.0}, anonymous.Next()); diff != "" {
 		t.Errorf("a channel that nobody is in: %s", diff)
 	}
 }
 
 func TestFramesThatAreRefused(t *testing.T) {
 	w := start(t)
-	c := w.open("ann", "")
+	c := w.User("ann", "")
 	tests := []struct {
 		frame   string
 		code    fault.Code
@@ -64,28 +65,28 @@ func TestFramesThatAreRefused(t *testing.T) {
 		{`{"type":"presence","channel":"room:1","data":"` + strings.Repeat("x", 4<<10) + `"}`, fault.TooLarge, "data: has 4098 bytes; at most 4096 are allowed"},
 	}
 	for _, tt := range tests {
-		c.send(tt.frame)
-		c.expectError(tt.code, tt.message)
+		c.Send(tt.frame)
+		c.ExpectError(tt.code, tt.message)
 	}
-	w.subscribe(w.open("bob", ""), "room:1", false)
-	c.send(`{"type":"presence","channel":"room:1","data":1}`)
-	c.expectError(fault.BadRequest, "data: subscribe to the channel first")
+	w.subscribe(w.User("bob", ""), "room:1", false)
+	c.Send(`{"type":"presence","channel":"room:1","data":1}`)
+	c.ExpectError(fault.BadRequest, "data: subscribe to the channel first")
 }
 
 func TestWatchersSeeNewData(t *testing.T) {
 	w := start(t)
-	watcher, c := w.open("w", ""), w.open("ann", "")
+	watcher, c := w.User("w", ""), w.User("ann", "")
 	w.subscribe(watcher, "room:1", true)
 	w.subscribe(c, "room:1", false)
-	if f := watcher.expect("join"); f["user"] != "ann" || f["data"] != nil {
+	if f := watcher.Expect("join"); f["user"] != "ann" || f["data"] != nil {
 		t.Errorf("got %v", f)
 	}
-	c.send(`{"type":"presence","channel":"room:1","data":[1]}`)
-	if f := watcher.expect("join"); f["user"] != "ann" || cmp.Diff([]any{1.0}, f["data"]) != "" {
+	c.Send(`{"type":"presence","channel":"room:1","data":[1]}`)
+	if f := watcher.Expect("join"); f["user"] != "ann" || cmp.Diff([]any{1.0}, f["data"]) != "" {
 		t.Errorf("got %v", f)
 	}
 	c.Closed(protocol.CloseNormal, "")
-	if f := watcher.expect("leave"); f["user"] != "ann" || f["connection"] != c.ID.String() {
+	if f := watcher.Expect("leave"); f["user"] != "ann" || f["connection"] != c.ID.String() {
 		t.Errorf("got %v", f)
 	}
 }
@@ -93,17 +94,17 @@ func TestWatchersSeeNewData(t *testing.T) {
 func TestTheVerbShowsEverything(t *testing.T) {
 	w := start(t)
 	for _, user := range []string{"ann", "ann", ""} {
-		w.subscribe(w.open(user, ""), "dark:1", false)
+		w.subscribe(w.User(user, ""), "dark:1", false)
 	}
 	want := map[string]any{
 		"members":     []any{map[string]any{"user": "ann", "connections": 2.0}, map[string]any{"connections": 1.0}},
 		"connections": 3.0, "users": 1.0,
 	}
-	got, failed := w.run("presence", `{"channel":"dark:1"}`)
+	got, failed := w.Run("presence", `{"channel":"dark:1"}`)
 	if diff := cmp.Diff(want, got); diff != "" || failed != "" {
 		t.Error(diff, failed)
 	}
-	got, failed = w.run("presence", `{"channel":"room:1"}`)
+	got, failed = w.Run("presence", `{"channel":"room:1"}`)
 	if diff := cmp.Diff(map[string]any{"members": []any{}, "connections": 0.0, "users": 0.0}, got); diff != "" || failed != "" {
 		t.Error(diff, failed)
 	}
@@ -112,7 +113,7 @@ func TestTheVerbShowsEverything(t *testing.T) {
 		`{"channel":"room"}`:    `bad_request: channel: "room" is not a channel name; write namespace:name`,
 		`{"channel":"attic:1"}`: `not_found: channel: namespace "attic" is not configured`,
 	} {
-		if _, got := w.run("presence", params); got != want {
+		if _, got := w.Run("presence", params); got != want {
 			t.Errorf("%s: got %s, want %s", params, got, want)
 		}
 	}
@@ -120,31 +121,31 @@ func TestTheVerbShowsEverything(t *testing.T) {
 
 func TestTheFrameShowsTheCountsOfALargeChannel(t *testing.T) {
 	w := start(t)
-	a, b := w.open("ann", ""), w.open("bob", "")
+	a, b := w.User("ann", ""), w.User("bob", "")
 	w.subscribe(a, "crowd:1", true)
 	w.subscribe(b, "crowd:1", false)
-	a.expect("join")
-	a.send(`{"type":"presence","id":1,"channel":"crowd:1"}`)
+	a.Expect("join")
+	a.Send(`{"type":"presence","id":1,"channel":"crowd:1"}`)
 	members := []any{map[string]any{"user": "ann", "connections": 1.0}, map[string]any{"user": "bob", "connections": 1.0}}
 	want := map[string]any{"type": "ok", "id": 1.0, "channel": "crowd:1", "members": members, "connections": 2.0, "users": 2.0}
-	if diff := cmp.Diff(want, a.next()); diff != "" {
+	if diff := cmp.Diff(want, a.Next()); diff != "" {
 		t.Error(diff)
 	}
-	w.hub.Unsubscribe(&b.Conn, "crowd:1")
-	a.send(`{"type":"presence","id":1,"channel":"crowd:1"}`)
-	if diff := cmp.Diff(want, a.next()); diff != "" {
+	w.Hub.Unsubscribe(&b.Conn, "crowd:1")
+	a.Send(`{"type":"presence","id":1,"channel":"crowd:1"}`)
+	if diff := cmp.Diff(want, a.Next()); diff != "" {
 		t.Errorf("one whose leave is held back: %s", diff)
 	}
 	w.subscribe(b, "crowd:1", false)
-	w.subscribe(w.open("cid", ""), "crowd:1", false)
-	got := a.expect("presence")
+	w.subscribe(w.User("cid", ""), "crowd:1", false)
+	got := a.Expect("presence")
 	delete(got, "time")
 	if diff := cmp.Diff(map[string]any{"type": "presence", "channel": "crowd:1", "connections": 3.0, "users": 3.0, "large": true}, got); diff != "" {
 		t.Error(diff)
 	}
-	a.send(`{"type":"presence","id":2,"channel":"crowd:1"}`)
+	a.Send(`{"type":"presence","id":2,"channel":"crowd:1"}`)
 	want = map[string]any{"type": "ok", "id": 2.0, "channel": "crowd:1", "connections": 3.0, "users": 3.0, "large": true}
-	if diff := cmp.Diff(want, a.next()); diff != "" {
+	if diff := cmp.Diff(want, a.Next()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -153,12 +154,12 @@ func TestTheVerbGivesPages(t *testing.T) {
 	w := start(t)
 	names := []string{"ann", "bob", "bob", "connection:x", "user:y", "", ""}
 	for _, user := range names {
-		w.subscribe(w.open(user, ""), "crowd:1", false)
+		w.subscribe(w.User(user, ""), "crowd:1", false)
 	}
 	var users []string
 	after, pages := "", 0
 	for more := true; more; pages++ {
-		got, failed := w.run("presence", fmt.Sprintf(`{"channel":"crowd:1","limit":2,"after":%q}`, after))
+		got, failed := w.Run("presence", fmt.Sprintf(`{"channel":"crowd:1","limit":2,"after":%q}`, after))
 		if failed != "" || got["connections"] != 7.0 || got["users"] != 4.0 {
 			t.Fatalf("got %v, %s", got, failed)
 		}
@@ -179,7 +180,7 @@ func TestTheVerbGivesPages(t *testing.T) {
 		`{"channel":"crowd:1","after":"user:"}`:        "bad_request: after: is not what next gave",
 		`{"channel":"crowd:1","after":"connection:1"}`: "bad_request: after: is not what next gave",
 	} {
-		if _, got := w.run("presence", params); got != want {
+		if _, got := w.Run("presence", params); got != want {
 			t.Errorf("%s: got %s, want %s", params, got, want)
 		}
 	}

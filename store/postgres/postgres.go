@@ -117,6 +117,7 @@ const (
 
 // Store implements [store.Store].
 type Store struct {
+	tableReader
 	opt     store.Options
 	log     *slog.Logger
 	timeout time.Duration
@@ -140,6 +141,9 @@ type Store struct {
 }
 
 var _ store.Store = (*Store)(nil)
+
+// tableReader has the reads of memberships, schedules and denials.
+type tableReader = tables.Reader
 
 // Open connects, brings the schema up to date and starts the writers. It fails
 // when the database does not answer within a few attempts or the end of ctx.
@@ -175,6 +179,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		lanes:   make([]sync.Mutex, cfg.Writers),
 		seed:    maphash.MakeSeed(),
 	}
+	s.tableReader = tables.NewReader("postgres", s.lend)
 	s.known = newKnownNames(s.seed)
 	s.life, s.end = context.WithCancel(context.Background())
 	// One more for groups of several writers, those of the tables, one for trims.

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,97 +105,7 @@ func (s *Store) writeTables(ctx context.Context, batch []*group) ([]outcome, err
 	return done, err
 }
 
-// look carries out a read of the tables.
-func look[R any](ctx context.Context, s *Store, what string, read func(context.Context, tables.Tx) (R, error)) (result R, err error) {
-	err = s.query(ctx, what, s.timeout, func(ctx context.Context, q querier) (err error) {
-		result, err = read(ctx, tx{&s.numbers, q})
-		return err
-	})
-	if err != nil {
-		var none R
-		return none, err
-	}
-	return result, nil
-}
-
-// page is look with a limit.
-func page[R any](ctx context.Context, s *Store, what string, limit int, read func(context.Context, tables.Tx) (R, error)) (none R, err error) {
-	if err := tables.CheckLimit(limit); err != nil {
-		return none, fmt.Errorf("postgres: %s: %w", what, err)
-	}
-	return look(ctx, s, what, read)
-}
-
-// Members implements [store.MemberReader].
-func (s *Store) Members(ctx context.Context, channel, after string, limit int) ([]store.Member, error) {
-	return page(ctx, s, "members", limit, func(ctx context.Context, tx tables.Tx) ([]store.Member, error) {
-		return tables.Members(ctx, tx, channel, after, limit)
-	})
-}
-
-// Memberships implements [store.MemberReader].
-func (s *Store) Memberships(ctx context.Context, user, after string, limit int) ([]store.Membership, error) {
-	return page(ctx, s, "memberships", limit, func(ctx context.Context, tx tables.Tx) ([]store.Membership, error) {
-		return tables.Memberships(ctx, tx, user, after, limit)
-	})
-}
-
-// IsMember implements [store.MemberReader].
-func (s *Store) IsMember(ctx context.Context, channel string, users ...string) ([]bool, error) {
-	return look(ctx, s, "members", func(ctx context.Context, tx tables.Tx) ([]bool, error) {
-		return tables.IsMember(ctx, tx, channel, users)
-	})
-}
-
-// MemberCounts implements [store.MemberReader].
-func (s *Store) MemberCounts(ctx context.Context, channels ...string) ([]int64, error) {
-	return look(ctx, s, "members", func(ctx context.Context, tx tables.Tx) ([]int64, error) {
-		return tables.MemberCounts(ctx, tx, channels)
-	})
-}
-
-// Groups implements [store.MemberReader].
-func (s *Store) Groups(ctx context.Context, prefix, after string, limit int) ([]store.Group, error) {
-	return page(ctx, s, "members", limit, func(ctx context.Context, tx tables.Tx) ([]store.Group, error) {
-		return tables.Groups(ctx, tx, prefix, after, limit)
-	})
-}
-
-// Schedule implements [store.ScheduleReader].
-func (s *Store) Schedule(ctx context.Context, name string) (store.Schedule, error) {
-	found, err := look(ctx, s, "schedules", func(ctx context.Context, tx tables.Tx) (store.Schedule, error) {
-		return tables.Schedule(ctx, tx, name)
-	})
-	if err == nil && found.Version == 0 {
-		err = store.ErrNotFound
-	}
-	return found, err
-}
-
-// Schedules implements [store.ScheduleReader].
-func (s *Store) Schedules(ctx context.Context, prefix, after string, limit int) ([]store.Schedule, error) {
-	return page(ctx, s, "schedules", limit, func(ctx context.Context, tx tables.Tx) ([]store.Schedule, error) {
-		return tables.Schedules(ctx, tx, prefix, after, limit)
-	})
-}
-
-// Due implements [store.ScheduleReader].
-func (s *Store) Due(ctx context.Context, limit int) ([]store.DueSchedule, error) {
-	return page(ctx, s, "due", limit, func(ctx context.Context, tx tables.Tx) ([]store.DueSchedule, error) {
-		return tables.Due(ctx, tx, limit)
-	})
-}
-
-// Denials implements [store.DenialReader].
-func (s *Store) Denials(ctx context.Context, after uint64, limit int) ([]store.Denial, error) {
-	return page(ctx, s, "denials", limit, func(ctx context.Context, tx tables.Tx) ([]store.Denial, error) {
-		return tables.Denials(ctx, tx, after, limit)
-	})
-}
-
-// LastSeen implements [store.DenialReader].
-func (s *Store) LastSeen(ctx context.Context, users ...string) ([]store.Seen, error) {
-	return look(ctx, s, "seen", func(ctx context.Context, tx tables.Tx) ([]store.Seen, error) {
-		return tables.LastSeen(ctx, tx, users)
-	})
+// lend lends a transaction for a read of the tables.
+func (s *Store) lend(ctx context.Context, what string, fn func(context.Context, tables.Tx) error) error {
+	return s.query(ctx, what, s.timeout, func(ctx context.Context, q querier) error { return fn(ctx, tx{&s.numbers, q}) })
 }

@@ -41,6 +41,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // Config says where the file is and how it is used.
@@ -68,6 +69,7 @@ const (
 
 // Store implements [store.Store].
 type Store struct {
+	tableReader
 	cfg   Config
 	opt   store.Options
 	log   *slog.Logger
@@ -87,6 +89,9 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
+// tableReader has the reads of memberships, schedules and denials.
+type tableReader = tables.Reader
+
 // Open opens the store of a directory, and makes it when there is none.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Readers <= 0 {
@@ -103,6 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, opt: cfg.Options, log: cfg.Logger, lock: lock, readers: make(chan *conn, cfg.Readers)}
+	s.tableReader = tables.NewReader("sqlite", s.lend)
 	s.queue.wake.L = &s.queue.mu
 	s.w = writer{store: s, heads: map[string]*head{}, litter: map[int64]*head{}, over: map[string]bool{}}
 	if err := s.open(ctx); err != nil {

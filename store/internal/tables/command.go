@@ -81,8 +81,8 @@ func Check(group []store.Command) (mine bool, size int, err error) {
 	return true, size, nil
 }
 
-// CheckLimit tells what is wrong with the limit of a read.
-func CheckLimit(limit int) error {
+// checkLimit tells what is wrong with the limit of a read.
+func checkLimit(limit int) error {
 	if limit < 1 {
 		return fmt.Errorf("limit: %d is less than 1", limit)
 	}

@@ -74,8 +74,8 @@ func flag(is bool) int64 {
 	return 0
 }
 
-// Denials is that of [store.DenialReader].
-func Denials(ctx context.Context, tx Tx, after uint64, limit int) (denials []store.Denial, err error) {
+// denials is that of [store.DenialReader].
+func denials(ctx context.Context, tx Tx, after uint64, limit int) (denials []store.Denial, err error) {
 	err = tx.Query(ctx, sqlDenials, func(scan Scan) error {
 		var d store.Denial
 		var seq, lifted int64
@@ -139,8 +139,8 @@ func sawUsers(ctx context.Context, tx Tx, c store.SawUsers) (store.Result, error
 	return store.UsersSeen{}, nil
 }
 
-// LastSeen is that of [store.DenialReader].
-func LastSeen(ctx context.Context, tx Tx, users []string) ([]store.Seen, error) {
+// lastSeen is that of [store.DenialReader].
+func lastSeen(ctx context.Context, tx Tx, users []string) ([]store.Seen, error) {
 	seen := make([]store.Seen, len(users))
 	for i, u := range users {
 		seen[i].User = u

@@ -108,7 +108,7 @@ func addMembers(ctx context.Context, tx Tx, c store.AddMembers) (store.Result, e
 func removeMembers(ctx context.Context, tx Tx, c store.RemoveMembers) (store.Result, error) {
 	users := distinct(c.Users)
 	if c.Some > 0 {
-		first, err := Members(ctx, tx, c.Channel, "", c.Some)
+		first, err := members(ctx, tx, c.Channel, "", c.Some)
 		if err != nil {
 			return nil, err
 		}
@@ -174,8 +174,8 @@ func changed(ctx context.Context, tx Tx, channel string, users []string, by int)
 	return store.MembersChanged{Users: users, Count: n}, err
 }
 
-// Members is that of [store.MemberReader].
-func Members(ctx context.Context, tx Tx, channel, after string, limit int) (members []store.Member, err error) {
+// members is that of [store.MemberReader].
+func members(ctx context.Context, tx Tx, channel, after string, limit int) (members []store.Member, err error) {
 	err = tx.Query(ctx, sqlMembers, func(scan Scan) error {
 		var user []byte
 		var since int64
@@ -188,8 +188,8 @@ func Members(ctx context.Context, tx Tx, channel, after string, limit int) (memb
 	return members, err
 }
 
-// Memberships is that of [store.MemberReader].
-func Memberships(ctx context.Context, tx Tx, user, after string, limit int) (memberships []store.Membership, err error) {
+// memberships is that of [store.MemberReader].
+func memberships(ctx context.Context, tx Tx, user, after string, limit int) (memberships []store.Membership, err error) {
 	err = tx.Query(ctx, sqlMemberships, func(scan Scan) error {
 		var channel []byte
 		var since int64
@@ -202,23 +202,23 @@ func Memberships(ctx context.Context, tx Tx, user, after string, limit int) (mem
 	return memberships, err
 }
 
-// IsMember is that of [store.MemberReader].
-func IsMember(ctx context.Context, tx Tx, channel string, users []string) ([]bool, error) {
+// areMembers is that of [store.MemberReader].
+func areMembers(ctx context.Context, tx Tx, channel string, users []string) ([]bool, error) {
 	is := make([]bool, len(users))
 	err := lookup(ctx, tx, sqlIsMember, sqlAreMembers, []any{[]byte(channel)}, users, nil, func(i int) { is[i] = true })
 	return is, err
 }
 
-// MemberCounts is that of [store.MemberReader].
-func MemberCounts(ctx context.Context, tx Tx, channels []string) ([]int64, error) {
+// memberCounts is that of [store.MemberReader].
+func memberCounts(ctx context.Context, tx Tx, channels []string) ([]int64, error) {
 	counts := make([]int64, len(channels))
 	var n int64
 	err := lookup(ctx, tx, sqlCount, sqlCounts, nil, channels, []any{&n}, func(i int) { counts[i] = n })
 	return counts, err
 }
 
-// Groups is that of [store.MemberReader].
-func Groups(ctx context.Context, tx Tx, prefix, after string, limit int) (groups []store.Group, err error) {
+// groups is that of [store.MemberReader].
+func groups(ctx context.Context, tx Tx, prefix, after string, limit int) (groups []store.Group, err error) {
 	low, high := within(prefix, after)
 	err = tx.Query(ctx, sqlGroups, func(scan Scan) error {
 		var channel []byte

@@ -42,7 +42,7 @@ func due(s store.Schedule) any {
 // is taken and nobody else changes any schedule until its end.
 func upTo(ctx context.Context, tx Tx, name string, change func(store.Schedule) bool) (s store.Schedule, version uint64, err error) {
 	for mine := tx.Dialect() == SQLite; ; mine = true {
-		if s, err = Schedule(ctx, tx, name); err != nil || !change(s) {
+		if s, err = oneSchedule(ctx, tx, name); err != nil || !change(s) {
 			return s, 0, err
 		}
 		if mine {
@@ -128,15 +128,15 @@ func scanSchedule(scan Scan, s *store.Schedule) error {
 	return nil
 }
 
-// Schedule is that of [store.ScheduleReader], but for one that is not there,
+// oneSchedule is that of [store.ScheduleReader], but for one that is not there,
 // which is zero.
-func Schedule(ctx context.Context, tx Tx, name string) (s store.Schedule, err error) {
+func oneSchedule(ctx context.Context, tx Tx, name string) (s store.Schedule, err error) {
 	err = tx.Query(ctx, sqlSchedule, func(scan Scan) error { return scanSchedule(scan, &s) }, []byte(name))
 	return s, err
 }
 
-// Schedules is that of [store.ScheduleReader].
-func Schedules(ctx context.Context, tx Tx, prefix, after string, limit int) (schedules []store.Schedule, err error) {
+// schedules is that of [store.ScheduleReader].
+func schedules(ctx context.Context, tx Tx, prefix, after string, limit int) (schedules []store.Schedule, err error) {
 	low, high := within(prefix, after)
 	err = tx.Query(ctx, sqlSchedules, func(scan Scan) error {
 		var s store.Schedule
@@ -149,8 +149,8 @@ func Schedules(ctx context.Context, tx Tx, prefix, after string, limit int) (sch
 	return schedules, err
 }
 
-// Due is that of [store.ScheduleReader].
-func Due(ctx context.Context, tx Tx, limit int) (first []store.DueSchedule, err error) {
+// firstDue is that of [store.ScheduleReader].
+func firstDue(ctx context.Context, tx Tx, limit int) (first []store.DueSchedule, err error) {
 	err = tx.Query(ctx, sqlDue, func(scan Scan) error {
 		var name []byte
 		var at int64

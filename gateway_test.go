@@ -244,7 +244,7 @@ func TestOnConnectRefuses(t *testing.T) {
 	})
 }
 
-// What an application does wrong costs its client the connection for now, is in
+// What an application does wrong costs its client the connection, is in
 // the log, and tells nobody what is inside.
 func TestOnConnectThatFails(t *testing.T) {
 	wrong := map[string]func(*skein.Connecting) error{

@@ -1,7 +1,7 @@
 // Package store is the contract of what Skein keeps: messages of log channels,
-// in order, with the keys that make a repeated publish one message; the members
-// of channels; schedules, which one process at a time carries out; and who is not
-// let in.
+// in order, with the keys that make a repeated publish one message; documents, as
+// patches and a snapshot; the members of channels; schedules, which one process at
+// a time carries out; and who is not let in.
 //
 // Everything durable goes through [Store]: commands change things, in groups that
 // take effect together or not at all; reads see whole groups only. The package
@@ -24,6 +24,9 @@ var (
 	// ErrConflict says that an idempotency key was used for other content, or that a
 	// schedule does not have the version that was asked for.
 	ErrConflict = errors.New("store: what is there is in conflict with it")
+	// ErrMoved says that a document does not have the version that a command was made
+	// for.
+	ErrMoved = errors.New("store: the document has another version")
 	// ErrNotFound says that there is no such message or schedule, or no longer.
 	ErrNotFound = errors.New("store: not found")
 	// ErrUnavailable says that nothing can be stored or read now: the disk is full,
@@ -35,9 +38,10 @@ var (
 	ErrClosed = errors.New("store: closed")
 )
 
-// Store keeps messages, members, schedules and denials. Its methods may be called
-// at the same time.
+// Store keeps messages, documents, members, schedules and denials. Its methods may
+// be called at the same time.
 type Store interface {
+	DocumentReader
 	MemberReader
 	ScheduleReader
 	DenialReader
@@ -53,8 +57,8 @@ type Store interface {
 	// Groups of one channel take effect, and are told to [Options.Committed], in
 	// the order in which Do was called for them by one goroutine.
 	//
-	// A group is about messages ([Append], [Recall]) or about everything else; both
-	// in one are refused. Each command sees what those before it have done.
+	// A group is about messages ([Append], [Recall], [PutSnapshot]) or about everything
+	// else; both in one are refused. Each command sees what those before it have done.
 	Do(ctx context.Context, group ...Command) ([]Result, error)
 
 	// Heads tells where channels end. The list has an element for each name, in
@@ -72,7 +76,9 @@ type Store interface {
 
 	// Trim does one small step of retention: it raises floors, deletes at most
 	// budget messages that nobody can read any more, and as many keys and denials
-	// that have expired.
+	// that have expired. The floor of a document is never raised above its snapshot;
+	// its patches go by age in order, so that an old one behind a younger one waits,
+	// and may stay for a 64th of the age more.
 	Trim(ctx context.Context, rules []Keep, now time.Time, budget int) (Trimmed, error)
 
 	// Stats measures the store. It may take some time; call it every minute, not
@@ -117,12 +123,12 @@ type Observer interface {
 	// Commit: a transaction of so many groups with so many commands took so long,
 	// of which sync is the time until it was on disk. err is nil when it succeeded.
 	Commit(groups, commands int, took, sync time.Duration, err error)
-	// Query: a read took so long. what is heads, read, recalls, members, memberships,
-	// schedules, due, denials, seen, trim, stats or check.
+	// Query: a read took so long. what is heads, read, recalls, document, members,
+	// memberships, schedules, due, denials, seen, trim, stats or check.
 	Query(what string, took time.Duration, err error)
 }
 
-// Command is [Append] or [Recall], about messages; [AddMembers] or
+// Command is [Append], [Recall] or [PutSnapshot], about messages; [AddMembers] or
 // [RemoveMembers]; [PutSchedule], [DeleteSchedule], [ClaimSchedule] or
 // [FinishSchedule]; [PutDenial] or [SawUsers].
 type Command interface{ command() }
@@ -138,8 +144,14 @@ type Append struct {
 	Event   string
 	Data    []byte // raw JSON
 	Sender  protocol.Sender
+	// Version, when not zero, says that the channel is a document and that the message
+	// must get this seq; when it would get another one, the group is refused with
+	// [ErrMoved]. So is an append without Version to a document, and one with Version
+	// to a channel of plain messages. A Key that was used before comes first.
+	Version uint64
 	// Keep is how many messages the channel keeps, this one included; 0: all. What
-	// is older can no longer be read at once, and is deleted later.
+	// is older can no longer be read at once, and is deleted later. A document also
+	// keeps all messages after its newest snapshot.
 	Keep int
 	// Key makes the append happen once: a second one with the same key in the same
 	// channel changes nothing and gives the first result, as long as Expires (Unix
@@ -245,4 +257,5 @@ type Stats struct {
 	// Members counts memberships: a user who is a member of two channels twice.
 	Members   int64
 	Schedules int64
+	Documents int64
 }

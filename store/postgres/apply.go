@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -54,21 +55,47 @@ SELECT s.epoch, (
 ) FROM store s`
 
 	// Everything else. A command is stored unless its key was used (duplicate, or
-	// conflict when for other content) or its channel is not there; and nothing of
-	// a group is stored when one of it is in conflict or has no channel.
-	sqlApply = `
+	// conflict when for other content), its channel is not there, or its document has
+	// another version; and nothing of a group is stored when one of it is in conflict,
+	// has no channel or the wrong version. A channel that comes with a version comes
+	// once in a batch, so that its top is known before anything is numbered.
+	//
+	// Batches without versions have a statement of their own: to carry what only
+	// documents need along with every message would cost some percent.
+	sqlApply = applyAsked + applyKnown + `c.snapshot IS NULL` +
+		applyGiven + applyNames +
+		applyNumbered + `greatest(floor, CASE WHEN keep > 0 THEN seq - keep ELSE 0 END)) AS floor` +
+		applyMessages +
+		applyHeads + applyEnds + applyUpdate + applyRest
+
+	sqlApplyVersions = applyAsked + `, c.snapshot` +
+		applyKnown + `CASE i.version WHEN 0 THEN c.snapshot IS NULL WHEN c.top + 1 THEN c.top = 0 OR c.snapshot IS NOT NULL ELSE false END` +
+		applyGiven + `, $13::int8[]` + applyNames + `version, ` +
+		applyNumbered + `greatest(floor, CASE WHEN keep > 0 THEN least(seq - keep, CASE WHEN version > 0 THEN coalesce(snapshot, 0) END) ELSE 0 END)) AS floor,
+		max(CASE WHEN version > 0 THEN coalesce(snapshot, 0) END) AS snapshot` +
+		applyMessages + ` + CASE WHEN version > 0 THEN '-9223372036854775808'::int8 ELSE 0 END` +
+		applyHeads + `, snapshot` + applyEnds + `, snapshot` + applyUpdate + `, snapshot = excluded.snapshot` + applyRest
+
+	applyAsked = `
 WITH asked AS (
-	SELECT i.*, c.id AS channel, c.namespace, c.top, c.floor, c.swept,
-		k.seq AS first, k.id AS first_id,
+	SELECT i.*, c.id AS channel, c.namespace, c.top, c.floor, c.swept`
+
+	applyKnown = `, k.seq AS first, k.id AS first_id,
 		CASE
 			WHEN c.id IS NULL THEN 3
-			WHEN k.seq IS NULL THEN 0
+			WHEN k.seq IS NULL THEN CASE WHEN `
+
+	applyGiven = ` THEN 0 ELSE 4 END
 			WHEN k.content IS NOT DISTINCT FROM i.content THEN 1
 			ELSE 2
 		END AS state
 	FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[],
-		$8::int8[], $9::bytea[], $10::bytea[], $11::int8[], $12::bytea[])
-		WITH ORDINALITY AS i(grp, name, time, id, event, sender, data, keep, key, content, expires, whole_id, ord)
+		$8::int8[], $9::bytea[], $10::bytea[], $11::int8[], $12::bytea[]`
+
+	applyNames = `)
+		WITH ORDINALITY AS i(grp, name, time, id, event, sender, data, keep, key, content, expires, whole_id, `
+
+	applyNumbered = `ord)
 	LEFT JOIN LATERAL (
 		SELECT * FROM channel WHERE channel.name = i.name OFFSET 0
 	) AS c ON true
@@ -83,20 +110,30 @@ WITH asked AS (
 	FROM judged
 ), ends AS MATERIALIZED (
 	SELECT channel, namespace, name, max(seq) AS top, min(floor) AS old_floor, min(swept) AS swept,
-		max(greatest(floor, CASE WHEN keep > 0 THEN seq - keep ELSE 0 END)) AS floor
+		max(`
+
+	applyMessages = `
 	FROM numbered WHERE stored GROUP BY channel, namespace, name
 ), messages AS (
 	INSERT INTO message (seq, age, channel, id, event, sender, data)
-	SELECT seq, (namespace::int8 << 48) + time, channel, id, event, sender, data FROM numbered WHERE stored
+	SELECT seq, (namespace::int8 << 48) + time`
+
+	applyHeads = `, channel, id, event, sender, data FROM numbered WHERE stored
 ), keys AS (
 	INSERT INTO idem (channel, key, seq, expires, id, content)
 	SELECT channel, key, seq, expires, whole_id, content FROM numbered WHERE stored AND key IS NOT NULL
 	ON CONFLICT (channel, key) DO UPDATE
 	SET seq = excluded.seq, expires = excluded.expires, id = excluded.id, content = excluded.content
 ), heads AS (
-	INSERT INTO channel (id, namespace, name, top, floor)
-	SELECT channel, namespace, name, top, floor FROM ends
-	ON CONFLICT (id) DO UPDATE SET top = excluded.top, floor = excluded.floor
+	INSERT INTO channel (id, namespace, name, top, floor`
+
+	applyEnds = `)
+	SELECT channel, namespace, name, top, floor`
+
+	applyUpdate = ` FROM ends
+	ON CONFLICT (id) DO UPDATE SET top = excluded.top, floor = excluded.floor`
+
+	applyRest = `
 ), litters AS (
 	INSERT INTO litter (channel)
 	SELECT channel FROM ends WHERE floor > swept AND old_floor <= swept
@@ -111,9 +148,11 @@ const (
 	stateDuplicate
 	stateConflict
 	stateMissing // the channel has to be made first
+	stateMoved   // the document has another version, or the channel is none
 )
 
-// columns are the commands of a batch, a list for each parameter of sqlApply.
+// columns are the commands of a batch, a list for each parameter of sqlApply and
+// sqlApplyVersions.
 type columns struct {
 	group                   []int32
 	name                    [][]byte
@@ -123,6 +162,8 @@ type columns struct {
 	key, content            [][]byte
 	expires                 []int64
 	wholeID                 [][]byte
+	version                 []int64
+	versions                bool // there is one
 }
 
 func (c *columns) add(group int, a *store.Append) {
@@ -135,6 +176,8 @@ func (c *columns) add(group int, a *store.Append) {
 	c.data = append(c.data, a.Data)
 	c.keep = append(c.keep, int64(a.Keep))
 	c.expires = append(c.expires, a.Expires)
+	c.version = append(c.version, clamp(a.Version))
+	c.versions = c.versions || a.Version != 0
 	if len(a.Key) == 0 {
 		c.key, c.content, c.wholeID = append(c.key, nil), append(c.content, nil), append(c.wholeID, nil)
 		return
@@ -144,9 +187,14 @@ func (c *columns) add(group int, a *store.Append) {
 	c.wholeID = append(c.wholeID, packWholeID(a.ID))
 }
 
-// arguments are the parameters of sqlApply.
-func (c *columns) arguments() []any {
-	return []any{c.group, c.name, c.time, c.id, c.event, c.sender, c.data, c.keep, c.key, c.content, c.expires, c.wholeID}
+// queue adds the statement for the commands.
+func (c *columns) queue(b *pgx.Batch) {
+	arguments := []any{c.group, c.name, c.time, c.id, c.event, c.sender, c.data, c.keep, c.key, c.content, c.expires, c.wholeID}
+	if c.versions {
+		b.Queue(sqlApplyVersions, append(arguments, c.version)...)
+		return
+	}
+	b.Queue(sqlApply, arguments...)
 }
 
 // writeBatch carries out groups of appends. What needs a channel that is
@@ -195,7 +243,7 @@ func (s *Store) writeOnce(ctx context.Context, batch []*group, done []outcome, s
 	}
 	var b pgx.Batch
 	ensures := channels.queue(&b)
-	b.Queue(sqlApply, cols.arguments()...)
+	cols.queue(&b)
 	answer := conn.SendBatch(ctx, &b)
 	epoch, err := readLock(answer, ensures)
 	if err == nil {
@@ -254,7 +302,9 @@ func readApplied(rows pgx.Rows, batch []*group, done []outcome, epoch string) (m
 			case stateDuplicate:
 				o.results = append(o.results, store.Appended{Epoch: epoch, Seq: uint64(*seq), ID: unpackWholeID(first), Duplicate: true})
 			case stateConflict:
-				o.err = store.ErrConflict
+				o.err = cmp.Or(o.err, store.ErrConflict) // the first one counts
+			case stateMoved:
+				o.err = cmp.Or(o.err, store.ErrMoved)
 			case stateMissing:
 				absent = true
 			}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -14,19 +15,20 @@ const (
 SELECT (
 	SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::int8 FROM pg_class
 	WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'store'::regclass) AND relkind = 'r'
-), count(*) FILTER (WHERE top > 0), coalesce(sum(top - floor), 0)::int8 FROM channel`
+), count(*) FILTER (WHERE top > 0), coalesce(sum(top - floor), 0)::int8, count(snapshot) FROM channel`
 
 	// A page of channels with what their messages amount to. One statement, so that
 	// appends meanwhile do not look like mistakes.
 	sqlCheckChannels = `
 SELECT c.id, c.name, n.name, c.top, c.floor, c.swept, c.recalled, l.channel IS NOT NULL,
-	m.kept, m.lowest, m.highest, m.recalled, m.strangers, k.beyond
+	m.kept, m.lowest, m.highest, m.recalled, m.strangers, k.beyond, c.snapshot, d.version
 FROM (SELECT * FROM channel WHERE id > $1 ORDER BY id LIMIT $2) AS c
 LEFT JOIN namespace n ON n.id = c.namespace
 LEFT JOIN litter l ON l.channel = c.id
+LEFT JOIN document d ON d.channel = c.id
 CROSS JOIN LATERAL (
 	SELECT count(*) FILTER (WHERE seq > c.floor AND seq <= c.top) AS kept, coalesce(min(seq), 0) AS lowest, coalesce(max(seq), 0) AS highest,
-		coalesce(max(recalled), 0) AS recalled, count(*) FILTER (WHERE age >> 48 <> c.namespace) AS strangers
+		coalesce(max(recalled), 0) AS recalled, count(*) FILTER (WHERE (age >> 48) & 32767 <> c.namespace OR (age < 0) <> (c.snapshot IS NOT NULL)) AS strangers
 	FROM message WHERE channel = c.id
 ) AS m
 CROSS JOIN LATERAL (SELECT count(*) AS beyond FROM idem WHERE channel = c.id AND seq > c.top) AS k
@@ -42,9 +44,13 @@ ORDER BY m.channel, m.seq`
 SELECT m.channel, m.seq, m.id, m.sender, coalesce(length(encode(m.data, 'hex')), 0) FROM message m
 WHERE (m.channel, m.seq) > ($1::int4, $2::int8) ORDER BY m.channel, m.seq LIMIT $3`
 
+	sqlCheckSnapshots = `
+SELECT c.name, d.data FROM document d JOIN channel c ON c.id = d.channel ORDER BY d.channel`
+
 	sqlCheckOrphans = `
 SELECT 'message', count(*) FROM message m WHERE NOT EXISTS (SELECT FROM channel c WHERE c.id = m.channel)
 UNION ALL SELECT 'idem', count(*) FROM idem k WHERE NOT EXISTS (SELECT FROM channel c WHERE c.id = k.channel)
+UNION ALL SELECT 'document', count(*) FROM document d WHERE NOT EXISTS (SELECT FROM channel c WHERE c.id = d.channel)
 UNION ALL SELECT 'litter', count(*) FROM litter l WHERE NOT EXISTS (SELECT FROM channel c WHERE c.id = l.channel)`
 )
 
@@ -62,7 +68,7 @@ const (
 func (s *Store) Stats(ctx context.Context) (stats store.Stats, err error) {
 	err = s.query(ctx, "stats", statsTimeout, func(ctx context.Context, q querier) error {
 		return patient(ctx, q, func(q querier) error {
-			err := q.QueryRow(ctx, sqlStats).Scan(&stats.Bytes, &stats.Channels, &stats.Messages)
+			err := q.QueryRow(ctx, sqlStats).Scan(&stats.Bytes, &stats.Channels, &stats.Messages, &stats.Documents)
 			if err == nil {
 				stats.Members, stats.Schedules, err = tables.Totals(ctx, tx{&s.numbers, q})
 			}
@@ -98,7 +104,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	return s.query(ctx, "check", 0, func(ctx context.Context, q querier) error {
 		return patient(ctx, q, func(q querier) error {
 			for _, check := range []func(context.Context, querier, func(string)) error{
-				checkHeads, checkContent, checkStubs, checkOrphans,
+				checkHeads, checkContent, checkStubs, checkSnapshots, checkOrphans,
 				func(ctx context.Context, q querier, report func(string)) error {
 					return tables.Audit(ctx, tx{&s.numbers, q}, report)
 				},
@@ -124,7 +130,7 @@ func checkHeads(ctx context.Context, q querier, report func(string)) error {
 			n++
 			var h headCheck
 			if err := rows.Scan(&h.id, &h.name, &h.namespace, &h.top, &h.floor, &h.swept, &h.recalled, &h.litter,
-				&h.kept, &h.lowest, &h.highest, &h.mark, &h.strangers, &h.beyond); err != nil {
+				&h.kept, &h.lowest, &h.highest, &h.mark, &h.strangers, &h.beyond, &h.snapshot, &h.version); err != nil {
 				rows.Close()
 				return err
 			}
@@ -147,6 +153,7 @@ type headCheck struct {
 	kept, lowest, highest       int64
 	mark                        int64 // the latest recall, as its stub knows it
 	strangers, beyond           int64
+	snapshot, version           *int64 // as the head and the snapshot itself say; nil: no document, no snapshot
 }
 
 func (h *headCheck) check(report func(string)) {
@@ -172,7 +179,7 @@ func (h *headCheck) check(report func(string)) {
 		say("a message was withdrawn at top %d, later than the head's %d", h.mark, h.recalled)
 	}
 	if h.strangers > 0 {
-		say("%d messages have another namespace", h.strangers)
+		say("%d messages have another namespace, or do not agree with it whether it is a document", h.strangers)
 	}
 	if string(h.namespace) != namespaceOf(string(h.name)) {
 		say("its namespace is %q", h.namespace)
@@ -180,6 +187,37 @@ func (h *headCheck) check(report func(string)) {
 	if h.beyond > 0 {
 		say("%d keys stand for messages beyond the top", h.beyond)
 	}
+	if s := h.snapshot; s != nil && (*s < h.floor || *s > h.top) {
+		say("the snapshot's version %d is not from the floor %d to the top %d", *s, h.floor, h.top)
+	}
+	if value(h.snapshot) != value(h.version) {
+		say("its snapshot has the version %d, and should have %d", value(h.version), value(h.snapshot))
+	}
+}
+
+func value(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+func checkSnapshots(ctx context.Context, q querier, report func(string)) error {
+	rows, err := q.Query(ctx, sqlCheckSnapshots)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, data []byte
+		if err := rows.Scan(&name, &data); err != nil {
+			return err
+		}
+		if !json.Valid(data) {
+			report(fmt.Sprintf("channel %q: its snapshot is no JSON", name))
+		}
+	}
+	return rows.Err()
 }
 
 func checkContent(ctx context.Context, q querier, report func(string)) error {

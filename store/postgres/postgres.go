@@ -1,8 +1,8 @@
-// Package postgres is the store of several nodes: messages, members, schedules
-// and denials in a PostgreSQL database, which any number of processes may use at
+// Package postgres is the store of several nodes: messages, documents, members,
+// schedules and denials in a PostgreSQL database, which any number of processes may use at
 // once.
 //
-// It keeps twelve tables in a schema of its own (skein, unless the configuration
+// It keeps thirteen tables in a schema of its own (skein, unless the configuration
 // or the URL's search_path names another one):
 //
 //	store      one row: the epoch, and the version of the schema
@@ -11,6 +11,7 @@
 //	message    (channel, seq) -> id, time, event, sender, data; also by namespace and time
 //	idem       (channel, key) -> the first result, until it expires
 //	litter     channels with messages that nobody can read any more
+//	document   the newest snapshot of each document: channel -> version, time, data
 //
 // and those of members, schedules and denials, which store/internal/tables
 // describes.
@@ -27,8 +28,8 @@
 // has one statement decide, number and insert everything. The lock on the head
 // is what makes the seq dense in the order of commits, whichever node appends.
 // The statement leaves out a group whose key was used for other content, and
-// nothing else of the batch suffers. Groups with a recall take a transaction of
-// their own. A group that touches channels of several writers goes to one more
+// nothing else of the batch suffers. Groups with a recall or a snapshot, and those
+// that append to a document twice, take a transaction of their own. A group that touches channels of several writers goes to one more
 // writer, which holds the lanes of the others while it commits, so that what is
 // told to [store.Options.Committed] stays in order.
 //

@@ -13,6 +13,7 @@ type group struct {
 	lane     int    // whose turn it is
 	touches  uint64 // the lanes of its channels, a bit for each
 	alone    bool   // needs a transaction of its own
+	versions bool   // has appends to documents
 	tables   bool   // is about members, schedules and denials
 	bytes    int
 

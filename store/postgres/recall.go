@@ -2,9 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/skein-realtime/skein/store"
 )
@@ -16,7 +13,8 @@ const (
 	sqlByID = `
 WITH found AS MATERIALIZED (
 	SELECT m.channel, m.seq FROM namespace n CROSS JOIN LATERAL (
-		SELECT channel, seq FROM message WHERE age = (n.id::int8 << 48) + $1::int8 AND id = $2::bytea OFFSET 0
+		SELECT channel, seq FROM message
+		WHERE age = ANY (ARRAY[(n.id::int8 << 48) + $1::int8, (n.id::int8 << 48) + $1::int8 + '-9223372036854775808'::int8]) AND id = $2::bytea OFFSET 0
 	) AS m
 	UNION ALL
 	SELECT channel, seq FROM message WHERE length(id) = 26 AND id = $3::bytea
@@ -74,109 +72,4 @@ func idParts(id string) (time int64, random []byte) {
 		return 0, nil
 	}
 	return ulidTime(b[:]), b[idBinary-idRandom:]
-}
-
-// errUndone makes a transaction be rolled back whose group has failed.
-var errUndone = errors.New("undone")
-
-// writeAlone carries out one group command by command, each of which sees what
-// those before it did.
-func (s *Store) writeAlone(ctx context.Context, g *group) ([]outcome, error) {
-	var o outcome
-	err := pgx.BeginFunc(ctx, s.writes, func(tx pgx.Tx) error {
-		o = outcome{}
-		channels := newNames(s.known, true)
-		for _, c := range g.commands {
-			if a, ok := c.(store.Append); ok {
-				channels.add(a.Channel)
-			}
-		}
-		for _, c := range g.commands {
-			if r, ok := c.(store.Recall); ok && r.Channel != "" {
-				channels.lockOnly(r.Channel)
-			}
-		}
-		var b pgx.Batch
-		ensures := channels.queue(&b)
-		answer := tx.SendBatch(ctx, &b)
-		epoch, err := readLock(answer, ensures)
-		if closed := answer.Close(); err == nil {
-			err = closed
-		}
-		if err != nil {
-			return err
-		}
-		for _, c := range g.commands {
-			var one outcome
-			switch c := c.(type) {
-			case store.Append:
-				one, err = appendOne(ctx, tx, c, epoch)
-			case store.Recall:
-				one, err = recallOne(ctx, tx, c, epoch)
-			}
-			if err != nil {
-				return err
-			}
-			if one.err != nil {
-				o = one
-				return errUndone
-			}
-			o.results = append(o.results, one.results...)
-			o.commits = append(o.commits, one.commits...)
-		}
-		return nil
-	})
-	if errors.Is(err, errUndone) {
-		err = nil
-	}
-	return []outcome{o}, err
-}
-
-func appendOne(ctx context.Context, tx pgx.Tx, a store.Append, epoch string) (outcome, error) {
-	var cols columns
-	cols.add(0, &a)
-	rows, err := tx.Query(ctx, sqlApply, cols.arguments()...)
-	if err != nil {
-		return outcome{}, err
-	}
-	done := make([]outcome, 1)
-	missing, err := readApplied(rows, []*group{{commands: []store.Command{a}}}, done, epoch)
-	if err == nil && len(missing) > 0 {
-		err = errFault // it was made before, in the same transaction
-	}
-	return done[0], err
-}
-
-func recallOne(ctx context.Context, tx pgx.Tx, r store.Recall, epoch string) (outcome, error) {
-	if r.Channel == "" {
-		return outcome{err: store.ErrNotFound}, nil // it was not located
-	}
-	seq := clamp(r.Seq)
-	if r.Seq == 0 {
-		time, random := idParts(r.ID)
-		var channel []byte
-		err := tx.QueryRow(ctx, sqlLocateIn, time, random, []byte(r.ID), []byte(r.Channel)).Scan(&channel, &seq)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return outcome{err: store.ErrNotFound}, nil
-		}
-		if err != nil {
-			return outcome{}, err
-		}
-	}
-	var time int64
-	var id []byte
-	var already bool
-	err := tx.QueryRow(ctx, sqlRecall, []byte(r.Channel), seq).Scan(&time, &id, &already)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return outcome{err: store.ErrNotFound}, nil
-	}
-	if err != nil {
-		return outcome{}, err
-	}
-	text := unpackID(id, time)
-	o := outcome{results: []store.Result{store.Recalled{Channel: r.Channel, Seq: uint64(seq), ID: text, Already: already}}}
-	if !already {
-		o.commits = []store.Commit{{Channel: r.Channel, Epoch: epoch, Recall: &store.Message{Seq: uint64(seq), ID: text, Time: time, Recalled: true}}}
-	}
-	return o, nil
 }

@@ -89,8 +89,8 @@ func TestARoleWithoutRightsIsEnough(t *testing.T) {
 }
 
 // Every schema that was released is brought up to date with what is in it.
-// testdata/N.sql is a dump of version N that holds what fillSample does, and from
-// version 2 on what fillTables does; the
+// testdata/N.sql is a dump of version N that holds what fillSample does, from
+// version 2 on what fillTables does, and from version 3 on what fillDocument does; the
 // environment variable SKEIN_DUMP=testdata/N.sql makes TestADumpIsABackup write the
 // one of the latest version.
 func TestReleasedSchemasAreMigrated(t *testing.T) {
@@ -119,6 +119,10 @@ func TestReleasedSchemasAreMigrated(t *testing.T) {
 				fillTables(t, s) // that version had none
 			}
 			verifyTables(t, s)
+			if base := filepath.Base(dump); base == "1.sql" || base == "2.sql" {
+				fillDocument(t, s)
+			}
+			verifyDocument(t, s)
 			check(t, s)
 			if got := do[store.Appended](t, s, newAppend("room:sample", "5")); got.Seq != 5 {
 				t.Errorf("an append gives %+v", got)
@@ -215,6 +219,7 @@ func TestADumpIsABackup(t *testing.T) {
 	s := open(t, postgres.Config{URL: url})
 	fillSample(t, s)
 	fillTables(t, s)
+	fillDocument(t, s)
 	dump := exec.Command(filepath.Join(server.Bin(), "pg_dump"), "--schema=skein", "--no-owner", "--inserts", url)
 	out, err := dump.Output()
 	if err != nil {
@@ -232,5 +237,6 @@ func TestADumpIsABackup(t *testing.T) {
 	restored := open(t, postgres.Config{URL: other})
 	verifySample(t, restored)
 	verifyTables(t, restored)
+	verifyDocument(t, restored)
 	check(t, restored)
 }

@@ -55,14 +55,15 @@ SELECT o.channel, max(o.seq), sum(count(*)) OVER () FROM (
 	ORDER BY age LIMIT $3
 ) AS o GROUP BY o.channel`
 
-	// A page of channels, and those among them that hold more than a rule allows.
+	// A page of channels, and those among them that hold more than a rule allows. A
+	// document keeps what comes after its snapshot; least passes over nulls.
 	sqlLong = `
-SELECT p.id, p.top - r.count, p.last, p.size FROM (
+SELECT p.id, CASE WHEN r.id IS NOT NULL THEN least(p.top - r.count, p.snapshot) END, p.last, p.size FROM (
 	SELECT *, max(id) OVER () AS last, count(*) OVER () AS size FROM (SELECT * FROM channel WHERE id > $1 ORDER BY id LIMIT $2) AS page
 ) AS p
 LEFT JOIN (
 	SELECT n.id, w.count FROM unnest($3::bytea[], $4::int8[]) AS w(name, count) JOIN namespace n ON n.name = w.name
-) AS r ON r.id = p.namespace AND p.floor < p.top - r.count
+) AS r ON r.id = p.namespace AND p.floor < least(p.top - r.count, p.snapshot)
 WHERE r.id IS NOT NULL OR p.id = p.last
 ORDER BY p.id`
 
@@ -75,7 +76,7 @@ WITH raised AS (
 	SELECT c.id, c.namespace, c.name, f.floor FROM unnest($1::int4[], $2::int8[]) AS f(channel, floor) CROSS JOIN LATERAL (
 		SELECT * FROM channel WHERE id = f.channel OFFSET 0
 	) AS c
-	WHERE c.floor < f.floor AND f.floor <= c.top
+	WHERE c.floor < f.floor AND f.floor <= coalesce(c.snapshot, c.top)
 	ON CONFLICT (id) DO UPDATE SET floor = excluded.floor
 	RETURNING id
 )
@@ -95,7 +96,8 @@ type trimmer struct {
 	litter int32      // the channel that was swept last
 	page   int32      // the last channel that was looked at for count rules
 	rules  []store.Keep
-	whole  bool // all channels have been looked at under these rules
+	whole  bool             // all channels have been looked at under these rules
+	passes map[string]*pass // over the documents of a namespace
 }
 
 // Trim implements [store.Store].
@@ -250,7 +252,7 @@ type raising struct {
 }
 
 // raiseFloors applies the rules: of each age rule up to budget messages, of the
-// count rules one page of channels.
+// count rules one page of channels, and of documents under an age rule another.
 func (s *Store) raiseFloors(ctx context.Context, t *trimmer, rules []store.Keep, now time.Time, budget int) (found raising, err error) {
 	for _, rule := range rules {
 		limit := now.Add(-rule.Age).UnixMilli()
@@ -286,7 +288,21 @@ func (s *Store) raiseFloors(ctx context.Context, t *trimmer, rules []store.Keep,
 	}
 	long, err := s.raisePage(ctx, t, rules)
 	found.channels += long
-	return found, err
+	if err != nil {
+		return found, err
+	}
+	for _, rule := range rules {
+		if rule.Age <= 0 {
+			continue
+		}
+		raised, more, err := s.raiseOld(ctx, t, rule, now.UnixMilli(), budget)
+		if err != nil {
+			return found, err
+		}
+		found.channels += raised
+		found.more = found.more || more
+	}
+	return found, nil
 }
 
 // raisePage applies the count rules to the next page of channels.

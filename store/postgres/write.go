@@ -63,6 +63,9 @@ func (s *Store) plan(ctx context.Context, g *group) error {
 				return fmt.Errorf("postgres: command %d: append: %w", i, err)
 			}
 			channel = c.Channel
+			if c.Version != 0 {
+				g.versions = true
+			}
 			g.bytes += len(c.Channel) + len(c.Data) + len(c.Event) + len(c.Sender.User) + len(c.Sender.Device) + 256
 		case store.Recall:
 			// Its statement is one of several, so it cannot share a round trip.
@@ -84,6 +87,13 @@ func (s *Store) plan(ctx context.Context, g *group) error {
 			}
 			channel = c.Channel
 			g.bytes += 256
+		case store.PutSnapshot:
+			if err := checkSnapshot(&c); err != nil {
+				return fmt.Errorf("postgres: command %d: put snapshot: %w", i, err)
+			}
+			g.alone = true
+			channel = c.Channel
+			g.bytes += len(c.Channel) + len(c.Data) + 256
 		default:
 			return fmt.Errorf("postgres: command %d: %T is not known", i, c)
 		}
@@ -92,6 +102,7 @@ func (s *Store) plan(ctx context.Context, g *group) error {
 	if g.touches == 0 {
 		return store.ErrNotFound
 	}
+	g.alone = g.alone || g.versions && repeats(g.commands)
 	g.lane = bits.TrailingZeros64(g.touches)
 	if bits.OnesCount64(g.touches) > 1 {
 		g.lane = len(s.lanes)
@@ -109,6 +120,7 @@ const (
 	maxChannel = 1024
 	maxKey     = 64
 	maxContent = 32
+	maxData    = 64 << 20 // of a snapshot
 )
 
 func checkAppend(a *store.Append) error {
@@ -155,6 +167,8 @@ type writer struct {
 	alone         bool
 	touches       uint64
 	keys          map[usedKey]struct{}
+	taken         []*group        // until one of them has versions
+	channels      map[string]bool // afterwards: those of the batch, and whether with a version
 
 	commits []store.Commit
 }
@@ -164,13 +178,18 @@ type usedKey struct{ channel, key string }
 func (w *writer) begin() {
 	w.groups, w.bytes, w.alone, w.touches = 0, 0, false, 0
 	clear(w.keys)
+	clear(w.taken)
+	w.taken, w.channels = w.taken[:0], nil
 }
 
 // fit tells whether a group may go with those before it, and counts it in. One
 // statement cannot see what it is inserting itself: a key that comes a
-// second time waits for the next batch.
+// second time waits for the next batch, and so does a document.
 func (w *writer) fit(g *group) bool {
 	if w.groups > 0 && (w.alone || g.alone || w.groups >= maxGroups || w.bytes+g.bytes > maxBatchBytes) {
+		return false
+	}
+	if !w.fitVersions(g) {
 		return false
 	}
 	for _, c := range g.commands {

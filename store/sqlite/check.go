@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -72,8 +73,16 @@ var checks = []struct{ query, sentence string }{
 		"message at %v belongs to channel %v, which does not exist"},
 	{"SELECT c.name, m.seq FROM message m JOIN channel c ON c.id = m.ch WHERE m.recalled IS NOT NULL AND m.data IS NOT NULL",
 		"channel %v: message %v was withdrawn and still has its content"},
-	{"SELECT c.name, m.seq FROM message m JOIN channel c ON c.id = m.ch WHERE m.age >> 48 <> c.ns",
+	{"SELECT c.name, m.seq FROM message m JOIN channel c ON c.id = m.ch WHERE (m.age >> 48) & 32767 <> c.ns",
 		"channel %v: message %v is kept under another namespace"},
+	{"SELECT c.name, m.seq FROM message m JOIN channel c ON c.id = m.ch WHERE (m.age < 0) <> (c.snapshot IS NOT NULL)",
+		"channel %v: message %v and its channel do not agree whether it is a document"},
+	{"SELECT name, snapshot, floor, top FROM head WHERE snapshot < floor OR snapshot > top",
+		"channel %v: the snapshot's version %v is not from the floor %v to the top %v"},
+	{"SELECT c.name, coalesce(d.version, 0), coalesce(c.snapshot, 0) FROM channel c LEFT JOIN document d ON d.ch = c.id WHERE d.version IS NOT nullif(c.snapshot, 0)",
+		"channel %v: its snapshot has the version %v, and should have %v"},
+	{"SELECT d.ch FROM document d LEFT JOIN channel c ON c.id = d.ch WHERE c.id IS NULL",
+		"a snapshot belongs to channel %v, which does not exist"},
 	{"SELECT c.name, c.ns FROM channel c LEFT JOIN namespace n ON n.id = c.ns WHERE n.id IS NULL",
 		"channel %v belongs to namespace %v, which does not exist"},
 	{"SELECT i.ch, i.seq FROM idem i LEFT JOIN head c ON c.id = i.ch WHERE c.id IS NULL OR i.seq > c.top",
@@ -113,6 +122,14 @@ func (c *conn) check(ctx context.Context, report func(problem string)) (err erro
 		}, k.query); err != nil {
 			return err
 		}
+	}
+	if err := c.query(ctx, func(row []driverValue) error {
+		if !json.Valid(blob(row[1])) {
+			report(fmt.Sprintf("channel %s: its snapshot is no JSON", text(row[0])))
+		}
+		return nil
+	}, "SELECT c.name, d.data FROM document d JOIN channel c ON c.id = d.ch"); err != nil {
+		return err
 	}
 	return tables.Audit(ctx, tx{c}, report)
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"math"
 	"strings"
 
 	"github.com/skein-realtime/skein/internal/id"
@@ -17,6 +18,9 @@ const (
 	maxTime  = 1<<ageShift - 1
 	alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 )
+
+// ofDocument is the bit of an age that puts messages of documents apart from others.
+const ofDocument = math.MinInt64
 
 // crockford writes bytes, five bits a character, the last ones filled with zeros.
 func crockford(b []byte) string {

@@ -20,6 +20,7 @@ const (
 	maxChannel = 1024
 	maxKey     = 64
 	maxContent = 32
+	maxData    = 64 << 20 // of a snapshot
 )
 
 // Do implements [store.Store].
@@ -63,6 +64,11 @@ func checkMessages(j *job) error {
 				return fmt.Errorf("sqlite: command %d: recall: names no message", i)
 			}
 			j.bytes += 256
+		case store.PutSnapshot:
+			if err := checkSnapshot(&c); err != nil {
+				return fmt.Errorf("sqlite: command %d: put snapshot: %w", i, err)
+			}
+			j.bytes += len(c.Channel) + len(c.Data) + 256
 		default:
 			return fmt.Errorf("sqlite: command %d: %T is not known", i, c)
 		}
@@ -84,6 +90,18 @@ func checkAppend(a *store.Append) error {
 		return fmt.Errorf("%s: has %d bytes; at most %d are possible", "Key", len(a.Key), maxKey)
 	case len(a.Content) > maxContent:
 		return fmt.Errorf("%s: has %d bytes; at most %d are possible", "Content", len(a.Content), maxContent)
+	}
+	return nil
+}
+
+func checkSnapshot(p *store.PutSnapshot) error {
+	switch {
+	case p.Channel == "" || len(p.Channel) > maxChannel:
+		return fmt.Errorf("%s: has %d bytes; 1 to %d are possible", "Channel", len(p.Channel), maxChannel)
+	case p.Time < 0 || p.Time > maxTime:
+		return fmt.Errorf("%s: %d is not from 0 to %d", "Time", p.Time, int64(maxTime))
+	case len(p.Data) == 0 || len(p.Data) > maxData:
+		return fmt.Errorf("%s: has %d bytes; 1 to %d are possible", "Data", len(p.Data), maxData)
 	}
 	return nil
 }

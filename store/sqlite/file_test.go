@@ -19,15 +19,15 @@ import (
 	"github.com/skein-realtime/skein/store/sqlite"
 )
 
-func open(t *testing.T, cfg sqlite.Config) *sqlite.Store {
-	t.Helper()
-	s, err := sqlite.Open(t.Context(), cfg)
+func open(tb testing.TB, cfg sqlite.Config) *sqlite.Store {
+	tb.Helper()
+	s, err := sqlite.Open(tb.Context(), cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
@@ -117,6 +117,7 @@ func TestOlderFilesAreBroughtUpToDate(t *testing.T) {
 			t.Errorf("%s: got %+v", file, r)
 		}
 		verifyTables(t, s, filepath.Base(file) != "1.sql")
+		verifyDocument(t, s, filepath.Base(file) == "3.sql")
 		if err := s.Check(t.Context(), func(p string) { t.Errorf("%s: %s", file, p) }); err != nil {
 			t.Error(err)
 		}
@@ -299,6 +300,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	for i := range 5 {
 		publish(t, s, "room:1", fmt.Sprint(i))
 	}
+	writeDocument(t, s, 3, store.PutSnapshot{Channel: "doc:1", Version: 2, Time: 1, Data: []byte("2")})
 	if _, err := s.Do(t.Context(), store.AddMembers{Channel: "room:1", Users: []string{"ann", "bob"}, Time: 1},
 		store.PutSchedule{Schedule: store.Schedule{Name: "daily", Next: 5}}, store.PutDenial{Denial: store.Denial{User: "eve", Time: 1}}); err != nil {
 		t.Fatal(err)
@@ -310,14 +312,24 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for statement, want := range map[string]string{
-		"DELETE FROM message WHERE seq = 3":                              "channel room:1: of the messages 1 to 5 only 4 are there",
+		"DELETE FROM message WHERE ch = 1 AND seq = 3":                   "channel room:1: of the messages 1 to 5 only 4 are there",
 		"UPDATE channel SET top = 9":                                     "channel room:1: of the messages 1 to 9 only 5 are there",
-		"UPDATE message SET seq = 0 WHERE seq = 1":                       "channel room:1: message 0 stands before its beginning",
+		"UPDATE message SET seq = 0 WHERE ch = 1 AND seq = 1":            "channel room:1: message 0 stands before its beginning",
 		"UPDATE channel SET floor = 9":                                   "channel room:1: its head makes no sense: top 5, floor 9, swept 0, recalled 0",
-		"UPDATE message SET ch = 77 WHERE seq = 2":                       "belongs to channel 77, which does not exist",
+		"UPDATE message SET ch = 77 WHERE ch = 1 AND seq = 2":            "belongs to channel 77, which does not exist",
 		"UPDATE message SET recalled = 1 WHERE seq = 2":                  "channel room:1: message 2 was withdrawn and still has its content",
 		"UPDATE message SET age = 0 WHERE seq = 2":                       "channel room:1: message 2 is kept under another namespace",
 		"DELETE FROM namespace":                                          "channel room:1 belongs to namespace 1, which does not exist",
+		"DELETE FROM message WHERE ch = 2 AND seq = 2":                   "channel doc:1: of the messages 1 to 3 only 2 are there",
+		"UPDATE channel SET floor = 3 WHERE id = 2":                      "channel doc:1: the snapshot's version 2 is not from the floor 3 to the top 3",
+		"UPDATE channel SET snapshot = 9 WHERE id = 2":                   "channel doc:1: the snapshot's version 9 is not from the floor 0 to the top 3",
+		"UPDATE channel SET snapshot = 1 WHERE id = 2":                   "channel doc:1: its snapshot has the version 2, and should have 1",
+		"DELETE FROM document":                                           "channel doc:1: its snapshot has the version 0, and should have 2",
+		"UPDATE document SET ch = 1":                                     "channel room:1: its snapshot has the version 2, and should have 0",
+		"UPDATE document SET ch = 77":                                    "a snapshot belongs to channel 77, which does not exist",
+		"UPDATE document SET data = x'7b'":                               "channel doc:1: its snapshot is no JSON",
+		"UPDATE channel SET snapshot = NULL":                             "channel doc:1: message 1 and its channel do not agree whether it is a document",
+		"UPDATE channel SET snapshot = 0 WHERE id = 1":                   "channel room:1: message 1 and its channel do not agree whether it is a document",
 		"UPDATE group_size SET n = 3":                                    "channel \"room:1\": it should have 3 members and has 2",
 		"DELETE FROM group_size":                                         "channel \"room:1\": it should have 0 members and has 2",
 		"DELETE FROM member":                                             "channel \"room:1\": it should have 2 members and has 0",

@@ -9,13 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/store"
 )
 
-var aboutTables = regexp.MustCompile(`\b(member|group_size|schedule|denial|seen|counter)\b`)
+var aboutTables = regexp.MustCompile(`\b(member|group_size|schedule|denial|seen|counter|document|snapshot)\b`)
 
-// Each read of members, schedules and denials, and each statement that changes
-// them, goes by an index: it looks at no more than it gives, and sorts nothing.
+// Each read of members, schedules, denials and documents, and each statement that
+// changes them, goes by an index: it looks at no more than it gives, and sorts nothing.
 func TestTablesAreReadByTheirIndexes(t *testing.T) {
 	s, err := Open(t.Context(), Config{Dir: t.TempDir(), Readers: 1})
 	if err != nil {
@@ -30,7 +31,20 @@ func TestTablesAreReadByTheirIndexes(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
+	patch := store.Append{Channel: "doc:1", ID: id.Message(time.UnixMilli(1)), Time: 1, Version: 1, Data: []byte("1")}
+	if _, err := s.Do(t.Context(), patch, store.PutSnapshot{Channel: "doc:1", Version: 1, Time: 1, Data: []byte("1"), Floor: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for patch.Version = 2; patch.Version < 4; patch.Version++ {
+		if _, err := s.Do(t.Context(), patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Do(t.Context(), store.PutSnapshot{Channel: "doc:1", Version: 2, Time: 1, Data: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
 	for _, read := range []func(context.Context) error{
+		func(ctx context.Context) error { _, err := s.Document(ctx, "doc:1"); return err },
 		func(ctx context.Context) error { _, err := s.Members(ctx, "room:1", "", 1); return err },
 		func(ctx context.Context) error { _, err := s.Memberships(ctx, "a", "", 1); return err },
 		func(ctx context.Context) error { _, err := s.IsMember(ctx, "room:1", "a"); return err },
@@ -45,7 +59,7 @@ func TestTablesAreReadByTheirIndexes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := s.Trim(t.Context(), nil, time.UnixMilli(2), 10); err != nil || n.Keys != 1 {
+	if n, err := s.Trim(t.Context(), []store.Keep{{Namespace: "doc", Age: time.Millisecond}}, time.UnixMilli(3), 10); err != nil || n.Keys != 1 || n.Messages != 2 {
 		t.Fatalf("trim did %+v, %v", n, err)
 	}
 	// What was prepared is what is asked.

@@ -196,6 +196,12 @@ func (s *Store) Stats(ctx context.Context) (st store.Stats, err error) {
 		}, messages); err != nil {
 			return err
 		}
+		if err := c.query(ctx, func(row []driverValue) error {
+			st.Documents = number(row[0])
+			return nil
+		}, "SELECT count(*) FROM channel WHERE snapshot IS NOT NULL"); err != nil {
+			return err
+		}
 		st.Members, st.Schedules, err = tables.Totals(ctx, tx{c})
 		return err
 	})

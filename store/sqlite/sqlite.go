@@ -1,8 +1,8 @@
-// Package sqlite is the store of a single node: messages, members, schedules and
-// denials in one SQLite file, skein.db, in a directory that one server at a time
+// Package sqlite is the store of a single node: messages, documents, members,
+// schedules and denials in one SQLite file, skein.db, in a directory that one server at a time
 // may use.
 //
-// It keeps eleven tables; the files in schema/ say what each column holds.
+// It keeps twelve tables; the files in schema/ say what each column holds.
 // Opening the store brings an older file up to date and refuses a newer one. What
 // is done with members, schedules and denials is in store/internal/tables.
 //
@@ -22,8 +22,9 @@
 // # What it does not do
 //
 // It does not copy to other machines; [Backup] makes a copy while a server runs.
-// The content of a withdrawn message is overwritten in the file, but may be in
-// its write-ahead log until the next checkpoint, and in backups.
+// The content of a withdrawn message, and what a document has forgotten, is
+// overwritten in the file, but may be in its write-ahead log until the next
+// checkpoint, and in backups.
 //
 // [Store.Close] ends the goroutine and folds the write-ahead log into the file.
 package sqlite
@@ -110,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, opt: cfg.Options, log: cfg.Logger, lock: lock, readers: make(chan *conn, cfg.Readers)}
 	s.tableReader = tables.NewReader("sqlite", s.lend)
 	s.queue.wake.L = &s.queue.mu
-	s.w = writer{store: s, heads: map[string]*head{}, litter: map[int64]*head{}, over: map[string]bool{}}
+	s.w = writer{store: s, heads: map[string]*head{}, litter: map[int64]*head{}, over: map[string]bool{}, passes: map[int64]*pass{}}
 	if err := s.open(ctx); err != nil {
 		s.discard()
 		return nil, err

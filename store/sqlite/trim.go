@@ -53,6 +53,17 @@ func (w *writer) trim(rules []store.Keep, now time.Time, budget int, t *store.Tr
 		return err
 	}
 	t.More = t.More || more
+	if err := w.flush(); err != nil {
+		return err
+	}
+	for _, r := range rules {
+		if ns, known := w.spaces[r.Namespace]; known && r.Age > 0 {
+			if more, err = w.oldPatches(ns, r.Age, now.UnixMilli(), budget); err != nil {
+				return err
+			}
+			t.More = t.More || more
+		}
+	}
 	left := budget
 	for id, h := range w.litter {
 		if left <= 0 {
@@ -86,14 +97,25 @@ func (w *writer) trim(rules []store.Keep, now time.Time, budget int, t *store.Tr
 	return nil
 }
 
-// raise moves a floor up, and notes what is to be deleted.
+// raise moves a floor up, of a document at most to its snapshot, and notes what
+// is to be deleted.
 func (w *writer) raise(h *head, floor int64) {
+	if h.document() {
+		floor = min(floor, h.snapshot)
+	}
 	if floor > h.floor {
 		h.floor = floor
 		w.touch(h)
 	}
 	if h.floor > h.swept {
 		w.litter[h.id] = h
+	}
+}
+
+// counted notes a channel that holds more than it should.
+func (w *writer) counted(h *head) {
+	if keep := w.counts[h.ns]; keep > 0 && h.top-keep > h.floor {
+		w.over[h.name] = true
 	}
 }
 
@@ -127,7 +149,8 @@ func (w *writer) tooOld(ns, before int64, budget int) (full bool, err error) {
 
 // tooMany raises the floors of channels that hold more than they keep: those
 // that have grown, and, when the counts are new, all of them, some in each step.
-// True: the scan goes on.
+// The scan after the start also finds what was left to be deleted. True: it goes
+// on.
 func (w *writer) tooMany(rules []store.Keep) (more bool, err error) {
 	counts := map[int64]int64{}
 	for _, r := range rules {
@@ -139,13 +162,13 @@ func (w *writer) tooMany(rules []store.Keep) (more bool, err error) {
 		w.counts, w.scan, w.scanned = counts, 0, false
 	}
 	names := slices.Collect(maps.Keys(w.over))
-	if !w.scanned && len(counts) > 0 {
+	if !w.scanned {
 		last, seen := int64(0), 0
 		if err := w.c.query(context.Background(), func(row []driverValue) error {
 			last = number(row[0])
 			seen++
 			ns, top, floor, swept := number(row[2]), number(row[3]), number(row[4]), number(row[5])
-			if keep, ruled := counts[ns]; ruled && (keep > 0 && top-keep > floor || floor > swept) {
+			if keep := counts[ns]; keep > 0 && top-keep > floor || floor > swept {
 				names = append(names, text(row[1]))
 			}
 			return nil
@@ -169,7 +192,7 @@ func (w *writer) tooMany(rules []store.Keep) (more bool, err error) {
 		w.raise(h, floor)
 	}
 	clear(w.over)
-	return !w.scanned && len(counts) > 0, nil
+	return !w.scanned, nil
 }
 
 // sweep deletes rows at or below a channel's floor, at most so many.
@@ -178,7 +201,10 @@ func (w *writer) sweep(h *head, budget int) (done bool, n int, err error) {
 	if h, err = w.head(h.name, false); err != nil || h == nil {
 		return h == nil, 0, err // it was rolled back
 	}
-	n, err = w.c.changed("DELETE FROM message WHERE pos IN (SELECT pos FROM message WHERE ch = ? AND seq <= ? ORDER BY seq LIMIT ? + 0)", h.id, h.floor, int64(budget))
+	err = w.overwriting(h.document(), func() (err error) {
+		n, err = w.c.changed("DELETE FROM message WHERE pos IN (SELECT pos FROM message WHERE ch = ? AND seq <= ? ORDER BY seq LIMIT ? + 0)", h.id, h.floor, int64(budget))
+		return err
+	})
 	if err != nil {
 		return false, 0, err
 	}

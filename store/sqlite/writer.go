@@ -17,9 +17,15 @@ type head struct {
 	name                                 string
 	ns                                   int64
 	top, floor, swept, recalled, recalls int64
-	fresh                                bool // it has no row yet
-	dirty                                bool // its row is older
+	snapshot                             int64 // of a document: the version of its newest one, or 0; else noDocument
+	fresh                                bool  // it has no row yet
+	dirty                                bool  // its row is older
 }
+
+// noDocument is the snapshot of a channel of plain messages.
+const noDocument = -1
+
+func (h *head) document() bool { return h.snapshot != noDocument }
 
 // maxHeads bounds the heads that are kept in memory.
 const maxHeads = 1 << 18
@@ -39,6 +45,8 @@ type writer struct {
 	scan    int64           // where the scan of all channels is
 	scanned bool            // it has come to its end with these counts
 	over    map[string]bool // channels that have grown beyond their count since
+
+	passes map[int64]*pass // of retention of documents by age, by namespace
 }
 
 func (w *writer) connect() error {
@@ -145,7 +153,7 @@ func (w *writer) attempt(jobs []*job, start time.Time) (err error) {
 		} else {
 			j.err = w.group(j)
 		}
-		if j.err != nil && !errors.Is(j.err, store.ErrConflict) && !errors.Is(j.err, store.ErrNotFound) {
+		if j.err != nil && !refused(j.err) {
 			return j.err
 		}
 	}
@@ -161,6 +169,12 @@ func (w *writer) attempt(jobs []*job, start time.Time) (err error) {
 		clear(w.heads)
 	}
 	return nil
+}
+
+// refused tells the errors of the contract, after which a group has changed
+// nothing, from those of the file.
+func refused(err error) bool {
+	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrMoved)
 }
 
 // drop gives the connection up: what it was doing is rolled back, and the next
@@ -218,14 +232,16 @@ func (w *writer) group(j *job) error {
 	if j.tables {
 		return w.tables(j)
 	}
-	if len(j.group) > 1 && mixed(j.group) {
+	if len(j.group) == 1 {
+		return w.carryOut(j)
+	}
+	if mixed(j.group) {
 		return w.careful(j)
 	}
 	for _, c := range j.group {
-		if a, ok := c.(store.Append); ok && len(a.Key) > 0 {
-			if _, _, err := w.used(&a); err != nil {
-				return err
-			}
+		a := c.(store.Append)
+		if _, _, err := w.admit(&a); err != nil {
+			return err
 		}
 	}
 	return w.carryOut(j)
@@ -236,9 +252,12 @@ func mixed(group []store.Command) bool {
 	keyed := 0
 	for _, c := range group {
 		switch c := c.(type) {
-		case store.Recall:
+		case store.Recall, store.PutSnapshot:
 			return true
 		case store.Append:
+			if c.Version != 0 {
+				return true
+			}
 			if len(c.Key) > 0 {
 				keyed++
 			}
@@ -255,7 +274,7 @@ func (w *writer) careful(j *job) error {
 		return err
 	}
 	err := w.carryOut(j)
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
+	if refused(err) {
 		if err := errors.Join(w.c.exec("ROLLBACK TO one"), w.c.exec("RELEASE one"), w.begin()); err != nil {
 			return err
 		}
@@ -277,6 +296,8 @@ func (w *writer) carryOut(j *job) error {
 			err = w.append(j, &c)
 		case store.Recall:
 			err = w.recall(j, c)
+		case store.PutSnapshot:
+			err = w.putSnapshot(j, &c)
 		}
 		if err != nil {
 			return err
@@ -290,12 +311,15 @@ func (w *writer) head(channel string, create bool) (*head, error) {
 	if h := w.heads[channel]; h != nil {
 		return h, nil
 	}
-	row, found, err := w.c.first("SELECT id, ns, top, floor, swept, recalled, recalls FROM head WHERE name = ?", channel)
+	row, found, err := w.c.first("SELECT id, ns, top, floor, swept, recalled, recalls, snapshot FROM head WHERE name = ?", channel)
 	if err != nil {
 		return nil, err
 	}
 	if found {
-		h := &head{id: number(row[0]), name: channel, ns: number(row[1]), top: number(row[2]), floor: number(row[3]), swept: number(row[4]), recalled: number(row[5]), recalls: number(row[6])}
+		h := &head{id: number(row[0]), name: channel, ns: number(row[1]), top: number(row[2]), floor: number(row[3]), swept: number(row[4]), recalled: number(row[5]), recalls: number(row[6]), snapshot: noDocument}
+		if row[7] != nil {
+			h.snapshot = number(row[7])
+		}
 		w.heads[channel] = h
 		return h, nil
 	}
@@ -312,7 +336,7 @@ func (w *writer) head(channel string, create bool) (*head, error) {
 		w.spaces[name] = ns
 	}
 	w.lastID++
-	h := &head{id: w.lastID, name: channel, ns: ns, fresh: true}
+	h := &head{id: w.lastID, name: channel, ns: ns, snapshot: noDocument, fresh: true}
 	w.heads[channel] = h
 	return h, nil
 }
@@ -327,19 +351,25 @@ func (w *writer) touch(h *head) {
 // flush writes the heads that have changed.
 func (w *writer) flush() error {
 	for _, h := range w.dirty {
-		var err error
-		if h.fresh {
-			err = w.c.exec("INSERT INTO channel (id, name, ns, top, floor, swept, recalled, recalls) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", h.id, h.name, h.ns, h.top, h.floor, h.swept, h.recalled, h.recalls)
-		} else {
-			err = w.c.exec("UPDATE channel SET top = ?, floor = ?, swept = ?, recalled = ?, recalls = ? WHERE id = ?", h.top, h.floor, h.swept, h.recalled, h.recalls, h.id)
-		}
-		if err != nil {
+		if err := w.write(h); err != nil {
 			return err
 		}
 		h.fresh, h.dirty = false, false
 	}
 	w.dirty = w.dirty[:0]
 	return nil
+}
+
+func (w *writer) write(h *head) error {
+	switch {
+	case h.fresh && h.document():
+		return w.c.exec("INSERT INTO channel (id, name, ns, top, floor, swept, recalled, recalls, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", h.id, h.name, h.ns, h.top, h.floor, h.swept, h.recalled, h.recalls, h.snapshot)
+	case h.fresh:
+		return w.c.exec("INSERT INTO channel (id, name, ns, top, floor, swept, recalled, recalls) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", h.id, h.name, h.ns, h.top, h.floor, h.swept, h.recalled, h.recalls)
+	case h.document():
+		return w.c.exec("UPDATE channel SET top = ?, floor = ?, swept = ?, recalled = ?, recalls = ?, snapshot = ? WHERE id = ?", h.top, h.floor, h.swept, h.recalled, h.recalls, h.snapshot, h.id)
+	}
+	return w.c.exec("UPDATE channel SET top = ?, floor = ?, swept = ?, recalled = ?, recalls = ? WHERE id = ?", h.top, h.floor, h.swept, h.recalled, h.recalls, h.id)
 }
 
 // used finds what a key gave before; nil when it is free.
@@ -358,20 +388,30 @@ func (w *writer) used(a *store.Append) (*store.Appended, *head, error) {
 	return &store.Appended{Epoch: w.store.epoch, Seq: uint64(number(row[0])), ID: text(row[1]), Duplicate: true}, h, nil
 }
 
-func (w *writer) append(j *job, a *store.Append) error {
-	var h *head
-	var err error
+// admit tells whether a message can be appended: before is what its key gave
+// earlier, h the head of its channel.
+func (w *writer) admit(a *store.Append) (before *store.Appended, h *head, err error) {
 	if len(a.Key) > 0 {
-		var before *store.Appended
-		if before, h, err = w.used(a); err != nil {
-			return err
-		}
-		if before != nil {
-			j.results = append(j.results, *before)
-			return nil
-		}
-	} else if h, err = w.head(a.Channel, true); err != nil {
+		before, h, err = w.used(a)
+	} else {
+		h, err = w.head(a.Channel, true)
+	}
+	switch {
+	case err != nil || before != nil:
+	case a.Version == 0 && h.document(), a.Version != 0 && (uint64(h.top)+1 != a.Version || h.top > 0 && !h.document()):
+		err = store.ErrMoved
+	}
+	return before, h, err
+}
+
+func (w *writer) append(j *job, a *store.Append) error {
+	before, h, err := w.admit(a)
+	if err != nil {
 		return err
+	}
+	if before != nil {
+		j.results = append(j.results, *before)
+		return nil
 	}
 	seq := h.top + 1
 	var event, sender any
@@ -385,8 +425,12 @@ func (w *writer) append(j *job, a *store.Append) error {
 	if data == nil {
 		data = []byte{}
 	}
+	age := h.ns<<ageShift | a.Time
+	if a.Version != 0 {
+		age |= ofDocument
+	}
 	if err := w.c.exec("INSERT INTO message (ch, seq, age, id, event, sender, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		h.id, seq, h.ns<<ageShift|a.Time, packID(a.ID, a.Time), event, sender, data); err != nil {
+		h.id, seq, age, packID(a.ID, a.Time), event, sender, data); err != nil {
 		return err
 	}
 	if len(a.Key) > 0 {
@@ -396,14 +440,13 @@ func (w *writer) append(j *job, a *store.Append) error {
 		}
 	}
 	h.top = seq
+	if a.Version != 0 && !h.document() {
+		h.snapshot = 0
+	}
 	if a.Keep > 0 && seq-int64(a.Keep) > h.floor {
-		h.floor = seq - int64(a.Keep)
-		w.litter[h.id] = h
-		w.touch(h)
+		w.raise(h, seq-int64(a.Keep))
 	}
-	if keep := w.counts[h.ns]; keep > 0 && seq-keep > h.floor {
-		w.over[h.name] = true
-	}
+	w.counted(h)
 	if h.fresh {
 		w.touch(h)
 	}
@@ -441,9 +484,9 @@ func (w *writer) find(r store.Recall) (h *head, pos, seq int64, m store.Message,
 					continue
 				}
 				if r.Channel != "" {
-					look("m.age = ? AND m.id = ? AND c.name = ?", ns<<ageShift|ms, short, r.Channel)
+					look("m.age IN (?1, ?2) AND m.id = ?3 AND c.name = ?4", ns<<ageShift|ms, ns<<ageShift|ms|ofDocument, short, r.Channel)
 				} else {
-					look("m.age = ? AND m.id = ?", ns<<ageShift|ms, short)
+					look("m.age IN (?1, ?2) AND m.id = ?3", ns<<ageShift|ms, ns<<ageShift|ms|ofDocument, short)
 				}
 			}
 		}
@@ -478,10 +521,9 @@ func (w *writer) recall(j *job, r store.Recall) error {
 	if already {
 		return nil
 	}
-	// What is taken out is overwritten in the file.
-	if err := errors.Join(w.c.exec("PRAGMA secure_delete = ON"),
-		w.c.exec("UPDATE message SET event = NULL, sender = NULL, data = NULL, recalled = ? WHERE pos = ?", h.top, pos),
-		w.c.exec("PRAGMA secure_delete = OFF")); err != nil {
+	if err := w.overwriting(true, func() error {
+		return w.c.exec("UPDATE message SET event = NULL, sender = NULL, data = NULL, recalled = ? WHERE pos = ?", h.top, pos)
+	}); err != nil {
 		return err
 	}
 	h.recalled = h.top
@@ -490,4 +532,12 @@ func (w *writer) recall(j *job, r store.Recall) error {
 	m.Recalled = true
 	j.commits = append(j.commits, store.Commit{Channel: h.name, Epoch: w.store.epoch, Recall: &m})
 	return nil
+}
+
+// overwriting has what fn takes out be overwritten in the file, if that is wanted.
+func (w *writer) overwriting(wanted bool, fn func() error) error {
+	if !wanted {
+		return fn()
+	}
+	return errors.Join(w.c.exec("PRAGMA secure_delete = ON"), fn(), w.c.exec("PRAGMA secure_delete = OFF"))
 }

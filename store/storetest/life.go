@@ -79,6 +79,7 @@ func testObserver(s *subject) {
 	s.heads("room:1", "room:2")
 	s.read(store.Query{Channel: "room:1", Limit: 1})
 	s.recalls("room:1", 1, 1)
+	s.document("room:1")
 	s.trim(noon, 1)
 	s.stats()
 	s.users("room:1", 1)
@@ -93,7 +94,7 @@ func testObserver(s *subject) {
 	if w.commits != 3 || w.groups != 3 || w.commands != 4 || w.failed != 0 {
 		s.Errorf("told of %d commits with %d groups of %d commands and %d failures", w.commits, w.groups, w.commands, w.failed)
 	}
-	for _, what := range []string{"heads", "read", "recalls", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen"} {
+	for _, what := range []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen"} {
 		if w.queries[what] == 0 {
 			s.Errorf("not told of %s: %v", what, w.queries)
 		}
@@ -214,6 +215,8 @@ func testClosed(s *subject) {
 	s.expect("read", store.ErrClosed, err)
 	_, err = closed.Recalls(ctx, "room:1", 1, 1)
 	s.expect("recalls", store.ErrClosed, err)
+	_, err = closed.Document(ctx, "room:1")
+	s.expect("document", store.ErrClosed, err)
 	_, err = closed.Do(ctx, store.SawUsers{})
 	s.expect("do of another kind", store.ErrClosed, err)
 	_, err = closed.Members(ctx, "room:1", "", 1)

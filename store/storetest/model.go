@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -27,6 +28,8 @@ type modelChannel struct {
 	messages map[uint64]store.Message // those that can be read
 	at       map[uint64]uint64        // of stubs: what top was
 	keys     map[string]modelKey
+	document bool
+	snapshot store.Snapshot
 }
 
 type modelKey struct {
@@ -37,10 +40,15 @@ type modelKey struct {
 }
 
 func (c *modelChannel) clone() *modelChannel {
-	return &modelChannel{head: c.head, messages: maps.Clone(c.messages), at: maps.Clone(c.at), keys: maps.Clone(c.keys)}
+	clone := *c
+	clone.messages, clone.at, clone.keys = maps.Clone(c.messages), maps.Clone(c.at), maps.Clone(c.keys)
+	return &clone
 }
 
 func (c *modelChannel) raise(floor uint64) {
+	if c.document {
+		floor = min(floor, c.snapshot.Version)
+	}
 	c.head.Floor = max(c.head.Floor, floor)
 	maps.DeleteFunc(c.messages, func(seq uint64, _ store.Message) bool { return seq <= c.head.Floor })
 }
@@ -68,6 +76,8 @@ func (m *model) do(group []store.Command) ([]store.Result, error) {
 			r, err = m.append(c)
 		case store.Recall:
 			r, err = m.recall(c)
+		case store.PutSnapshot:
+			r, err = m.put(c)
 		}
 		if err != nil {
 			m.channels, m.told = before, m.told[:told]
@@ -86,6 +96,10 @@ func (m *model) append(a store.Append) (store.Result, error) {
 		}
 		return store.Appended{Epoch: m.epoch, Seq: k.seq, ID: k.id, Duplicate: true}, nil
 	}
+	if a.Version == 0 && c.document || a.Version != 0 && (a.Version != c.head.Top+1 || c.head.Top > 0 && !c.document) {
+		return nil, store.ErrMoved
+	}
+	c.document = a.Version != 0
 	c.head.Top++
 	message := store.Message{Seq: c.head.Top, ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender}
 	c.messages[message.Seq] = message
@@ -97,6 +111,19 @@ func (m *model) append(a store.Append) (store.Result, error) {
 	}
 	m.told = append(m.told, store.Commit{Channel: a.Channel, Epoch: m.epoch, Message: &message})
 	return store.Appended{Epoch: m.epoch, Seq: message.Seq, ID: a.ID}, nil
+}
+
+func (m *model) put(p store.PutSnapshot) (store.Result, error) {
+	c := m.channel(p.Channel)
+	switch {
+	case p.Version > c.head.Top, c.head.Top > 0 && !c.document:
+		return nil, store.ErrMoved
+	case p.Version <= c.snapshot.Version:
+		return store.SnapshotPut{}, nil
+	}
+	c.snapshot = store.Snapshot{Version: p.Version, Time: p.Time, Data: p.Data}
+	c.raise(p.Floor)
+	return store.SnapshotPut{Kept: true}, nil
 }
 
 func (m *model) recall(r store.Recall) (store.Result, error) {
@@ -128,15 +155,22 @@ func (m *model) trim(rules []store.Keep) {
 			if ns, _, _ := strings.Cut(name, ":"); ns != rule.Namespace {
 				continue
 			}
-			if rule.Age > 0 {
+			if rule.Count > 0 && c.head.Top > uint64(rule.Count) {
+				c.raise(c.head.Top - uint64(rule.Count))
+			}
+			old := func(seq uint64) bool {
+				message, there := c.messages[seq]
+				return there && message.Time < m.now-rule.Age.Milliseconds()
+			}
+			for c.document && rule.Age > 0 && c.head.Floor < c.snapshot.Version && old(c.head.Floor+1) {
+				c.raise(c.head.Floor + 1)
+			}
+			if rule.Age > 0 && !c.document {
 				for seq, message := range c.messages {
 					if message.Time < m.now-rule.Age.Milliseconds() {
 						c.raise(seq)
 					}
 				}
-			}
-			if rule.Count > 0 && c.head.Top > uint64(rule.Count) {
-				c.raise(c.head.Top - uint64(rule.Count))
 			}
 		}
 	}
@@ -178,10 +212,27 @@ func (m *model) recalls(channel string, since uint64, limit int) (list []store.M
 	return list
 }
 
+func (m *model) document(channel string) store.DocumentPage {
+	c := m.channel(channel)
+	page := store.DocumentPage{Head: c.head}
+	page.Head.Epoch = m.epoch
+	if !c.document {
+		return page
+	}
+	page.Snapshot = c.snapshot
+	for seq := c.snapshot.Version + 1; seq <= c.head.Top; seq++ {
+		page.Messages = append(page.Messages, c.messages[seq])
+	}
+	return page
+}
+
 // Names that a collation or a normalisation would confuse.
 var modelNames = []string{"room:a", "room:A", "room:é", "room:é", "other:a", "room:ß"}
 
-func drawAppend(t *rapid.T, m *model) store.Append {
+// Names of documents; also others may become some.
+var modelDocuments = []string{"room:doc", "room:Doc", "other:doc"}
+
+func drawAppend(t *rapid.T, m *model, group []store.Command) store.Append {
 	// The clock may jump, and an id need not have the time of its message.
 	at := max(0, m.now+rapid.SampledFrom([]int64{0, 0, 0, 0, -30, 30}).Draw(t, "jump"))
 	a := store.Append{
@@ -192,6 +243,13 @@ func drawAppend(t *rapid.T, m *model) store.Append {
 		Data:    bytes.Repeat([]byte("x"), rapid.IntRange(0, 20).Draw(t, "size")),
 		Sender:  protocol.Sender{User: rapid.SampledFrom([]string{"", "alice", "é"}).Draw(t, "user")},
 		Keep:    rapid.SampledFrom([]int{0, 0, 0, 1, 3, 6}).Draw(t, "keep"),
+	}
+	if rapid.IntRange(0, 2).Draw(t, "patch") == 0 {
+		a.Channel = rapid.SampledFrom(modelDocuments).Draw(t, "document")
+		a.Version = drawVersion(t, m, group, a.Channel) + 1
+	}
+	if rapid.IntRange(0, 19).Draw(t, "of another kind") == 0 {
+		a.Version = drawVersion(t, m, group, a.Channel)
 	}
 	if rapid.Bool().Draw(t, "connected") {
 		a.Sender.Connection = id.NewConnection().String()
@@ -204,8 +262,35 @@ func drawAppend(t *rapid.T, m *model) store.Append {
 	return a
 }
 
+// drawVersion draws mostly the version that a document will have after what a
+// group has so far.
+func drawVersion(t *rapid.T, m *model, group []store.Command, channel string) uint64 {
+	top := m.channel(channel).head.Top
+	for _, c := range group {
+		if a, ok := c.(store.Append); ok && a.Channel == channel {
+			top++
+		}
+	}
+	if less := rapid.SampledFrom([]uint64{0, 0, 0, 0, 0, 0, 1, 2}).Draw(t, "less"); less < top {
+		top -= less
+	}
+	return top + rapid.SampledFrom([]uint64{0, 0, 0, 0, 0, 0, 0, 1}).Draw(t, "more")
+}
+
+func drawSnapshot(t *rapid.T, m *model, group []store.Command) store.PutSnapshot {
+	name := rapid.SampledFrom(modelDocuments).Draw(t, "document")
+	if rapid.IntRange(0, 9).Draw(t, "of any kind") == 0 {
+		name = rapid.SampledFrom(modelNames).Draw(t, "channel")
+	}
+	return store.PutSnapshot{
+		Channel: name, Version: drawVersion(t, m, group, name), Time: m.now,
+		Data:  fmt.Appendf(nil, "%q", strings.Repeat("x", rapid.IntRange(0, 20).Draw(t, "size"))),
+		Floor: rapid.SampledFrom([]uint64{0, 0, 1, 3, 5, 1 << 63}).Draw(t, "floor"),
+	}
+}
+
 func drawRecall(t *rapid.T, m *model, group []store.Command) store.Recall {
-	name := rapid.SampledFrom(modelNames).Draw(t, "channel")
+	name := rapid.SampledFrom(slices.Concat(modelNames, modelDocuments)).Draw(t, "channel")
 	ids := []string{"nonsense", id.Message(time.UnixMilli(m.now))}
 	for _, c := range group {
 		if a, ok := c.(store.Append); ok {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,14 +57,17 @@ func likeItsModel(t *testing.T, empty func() Opener) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		channels := int64(0)
+		channels, documents := int64(0), int64(0)
 		for _, c := range m.channels {
 			if c.head.Top > 0 {
 				channels++
 			}
+			if c.document {
+				documents++
+			}
 		}
-		if stats.Channels != channels || stats.Bytes <= 0 {
-			t.Errorf("stats are %+v, there are %d channels", stats, channels)
+		if stats.Channels != channels || stats.Documents != documents || stats.Bytes <= 0 {
+			t.Errorf("stats are %+v, there are %d channels with %d documents", stats, channels, documents)
 		}
 	})
 }
@@ -84,10 +88,13 @@ func openAgain(t *rapid.T, old store.Store, open Opener, opt store.Options) stor
 func (m *model) checkDo(t *rapid.T, s store.Store) {
 	var group []store.Command
 	for range rapid.IntRange(1, 4).Draw(t, "commands") {
-		if rapid.IntRange(0, 4).Draw(t, "recall") == 0 {
+		switch rapid.IntRange(0, 7).Draw(t, "command") {
+		case 0:
 			group = append(group, drawRecall(t, m, group))
-		} else {
-			group = append(group, drawAppend(t, m))
+		case 1, 2:
+			group = append(group, drawSnapshot(t, m, group))
+		default:
+			group = append(group, drawAppend(t, m, group))
 		}
 	}
 	want, failure := m.do(group)
@@ -122,7 +129,7 @@ func (m *model) checkTrim(t *rapid.T, s store.Store) {
 }
 
 func (m *model) checkReads(t *rapid.T, s store.Store) {
-	name := rapid.SampledFrom(modelNames).Draw(t, "look at")
+	name := rapid.SampledFrom(slices.Concat(modelNames, modelDocuments)).Draw(t, "look at")
 	some := rapid.Uint64Range(0, 12)
 	q := store.Query{
 		Channel: name, After: some.Draw(t, "after"), Backward: rapid.Bool().Draw(t, "backward"), Before: some.Draw(t, "before"),
@@ -142,5 +149,12 @@ func (m *model) checkReads(t *rapid.T, s store.Store) {
 	}
 	if diff := cmp.Diff(m.recalls(name, since, q.Limit), list); diff != "" {
 		t.Fatalf("recalls since %d (-want +got):\n%s", since, diff)
+	}
+	document, err := s.Document(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(m.document(name), document); diff != "" {
+		t.Fatalf("the document (-want +got):\n%s", diff)
 	}
 }

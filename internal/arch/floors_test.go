@@ -25,6 +25,8 @@ var ladder = []rung{
 		"internal/pointer", "internal/term", "internal/arch"}},
 	// The words that everybody uses: frames, codes, limits, names of metrics.
 	{"1 words", []string{"protocol", "internal/metrics"}},
+	// Documents are made of words, and clients change them as the server does.
+	{"1 tree", []string{"internal/tree"}},
 	// Contracts come before what fulfils them, so that no implementation is
 	// known to the code above it.
 	{"2 contracts", []string{"store", "bus", "internal/auth"}},
@@ -42,6 +44,7 @@ var ladder = []rung{
 	{"3 mailbox", []string{"internal/mailbox"}},
 	{"3 hub", []string{"internal/hub"}},
 	{"3 feed", []string{"internal/feed"}},
+	{"3 document", []string{"internal/document"}},
 	{"3 session", []string{"internal/session"}},
 	{"3 verb", []string{"internal/verb"}},
 	// A feature can be deleted: nobody but the face knows it.

@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-browser test-socketio lint fuzz bench autobahn clean
+.PHONY: help run build sdk test test-go test-browser test-socketio lint fuzz bench autobahn clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,12 +13,15 @@ help: ## list the targets
 run: build ## build and start a development server; prints the URLs of the demos
 	@exec bin/skein serve --dev --listen $(LISTEN)
 
-build: ## build bin/skein
+build: sdk ## build bin/skein
 	@$(GO) build -trimpath -buildvcs=auto -o bin/skein ./cmd/skein
+
+sdk: ## bundle the JavaScript client that the server gives out
+	@$(GO) run -C tools ./sdk ../sdk/js/src/index.ts ../internal/edge/sdk/dist/skein.js
 
 test: test-go test-browser test-socketio ## run every test; on Debian as root, installs what they need
 
-test-go: ## run the Go tests with the race detector, and the protocol vectors
+test-go: sdk ## run the Go tests with the race detector, and the protocol vectors
 	@tools/setup-test go
 	@$(GO) test -race -timeout 15m ./...
 
@@ -43,4 +46,4 @@ autobahn: build ## run the Autobahn suite against the echo endpoint; CASES=--exc
 	@tools/autobahn $(CASES)
 
 clean: ## remove what the targets built
-	@rm -rf bin test/browser/node_modules test/socketio/node_modules
+	@rm -rf bin internal/edge/sdk/dist/skein.js test/browser/node_modules test/socketio/node_modules

@@ -187,6 +187,7 @@ type welcome struct {
 	Device   *string             `json:"device"`
 	Expires  int64               `json:"expires"`
 	Caps     map[string][]string `json:"caps"`
+	Roles    []string            `json:"roles"`
 	Session  json.RawMessage     `json:"session"`
 	Channels []string            `json:"channels"`
 	Refuse   *refusal            `json:"refuse"`
@@ -210,6 +211,13 @@ func (w *welcome) identity(by auth.Identity) (auth.Identity, error) {
 			return by, err
 		}
 		next.Caps = caps
+	}
+	if w.Roles != nil {
+		roles, err := auth.ParseRoles(w.Roles)
+		if err != nil {
+			return by, err
+		}
+		next.Roles = roles
 	}
 	return next, protocol.DeviceID("device", next.Device)
 }
@@ -235,6 +243,9 @@ func (b *backend) message(ctx context.Context, c *session.Session, m *session.Me
 	f = protocol.AppendData(append(f, `,"data":`...), m.Data)
 	if m.Notice {
 		f = append(f, `,"notice":true`...)
+	}
+	if m.Patch {
+		f = append(f, `,"patch":true`...)
 	}
 	if m.Key != "" {
 		f = protocol.AppendString(append(f, `,"key":`...), m.Key)

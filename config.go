@@ -124,6 +124,9 @@ type Limits struct {
 	Depth           int      `yaml:"depth" doc:"nesting of JSON"`                                                // zero: 64
 	Body            Size     `yaml:"body" doc:"largest body of an API request"`                                  // zero: 8 MiB
 	Recent          Size     `yaml:"recent" doc:"memory for the newest messages of log channels"`                // zero: 64 MiB
+	Document        Size     `yaml:"document" doc:"largest document, as JSON text"`                              // zero: 1 MiB
+	Documents       Size     `yaml:"documents" doc:"memory for the documents that were used last"`               // zero: 64 MiB
+	Ops             int      `yaml:"ops" doc:"operations of a patch"`                                            // zero: 1000
 }
 
 // Rates say how fast clients and callers of the API may go. A rate is "20/s",
@@ -167,7 +170,7 @@ type SocketIONamespace struct {
 
 // Namespace is the rules of every channel whose name begins with it.
 type Namespace struct {
-	Kind      string `yaml:"kind" doc:"event (live only) | log (kept, in order)"`                        // empty: event
+	Kind      string `yaml:"kind" doc:"event (live only) | log (kept, in order) | doc (one JSON value)"` // empty: event
 	Subscribe string `yaml:"subscribe" doc:"who may subscribe: anyone | user | member | token | server"` // empty: server
 	Publish   string `yaml:"publish" doc:"who may publish"`                                              // empty: server
 	Presence  string `yaml:"presence" doc:"what presence shows: none | counts | members"`                // empty: none
@@ -176,10 +179,15 @@ type Namespace struct {
 	PresenceGrace Duration `yaml:"presence_grace" doc:"who is back within this time has not left; 0s: leave is told at once"`
 	PresenceTo    string   `yaml:"presence_to" doc:"who may ask for presence; empty: whoever may subscribe"`           // empty: as Subscribe
 	History       string   `yaml:"history" doc:"log: who may read what was said before; empty: whoever may subscribe"` // empty: as Subscribe
-	Keep          Keep     `yaml:"keep" doc:"log: how much is kept"`
+	Keep          Keep     `yaml:"keep" doc:"log, doc: how much is kept"`
+	// Patch, Rules and Schema are about documents.
+	Patch  string   `yaml:"patch" doc:"doc: who may change it"` // empty: server
+	Rules  []string `yaml:"rules" doc:"doc: who may read and write which place, such as \"/players/{user}/** write user\"; empty: all of it"`
+	Schema string   `yaml:"schema" doc:"doc: a file with the JSON Schema that every version must fulfil"`
 }
 
-// Keep says how many messages of a log channel are kept, and for how long.
+// Keep says how many messages of a log channel, or patches of a document, are
+// kept, and for how long. The value of a document is always kept.
 type Keep struct {
 	Count int      `yaml:"count" doc:"newest messages of a channel; 0: all"`     // zero: all
 	Age   Duration `yaml:"age" doc:"time after which a message goes; 0s: never"` // zero: for ever
@@ -208,7 +216,7 @@ type Online struct {
 	// Grace is how long a user, or a channel's last subscriber, may be gone before it
 	// is told; who is back by then was never gone.
 	Grace   Duration `yaml:"grace" doc:"who is back within this time was never gone"` // zero: 3 s
-	Channel string   `yaml:"channel" doc:"channel in which online and offline are published; empty: none"`
+	Channel string   `yaml:"channel" doc:"channel in which online, offline, occupied and vacated are published; empty: none"`
 }
 
 // Drain says how a server that is told to stop sends its clients away.

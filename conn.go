@@ -51,6 +51,9 @@ func (c *Conn) User() string { return c.s.User() }
 // Device is the device that it named; "" when it named none.
 func (c *Conn) Device() string { return c.s.Identity().Device }
 
+// Roles are the roles of its user, by its token or by the application; nil: none.
+func (c *Conn) Roles() []string { return c.s.Identity().Roles.List() }
+
 // Transport tells how it is connected: websocket, sse, poll, socket.io/websocket …
 func (c *Conn) Transport() string { return c.s.Out().Transport() }
 

@@ -40,6 +40,7 @@ type Connecting struct {
 	User, Device string // who it is; by its token, if it has one
 	Expires      time.Time
 	Caps         map[string][]string // rights on top of the namespaces' rules
+	Roles        []string            // for the rules of documents
 	Session      json.RawMessage     // the session it begins with, a JSON object; nil: {}
 	Channels     []string            // that it is subscribed to at once, whatever its rights
 	Accept       bool                // it may stay without a user, also where anonymous clients may not
@@ -59,6 +60,7 @@ type Message struct {
 	Channel string
 	Key     string // its idempotency key; "": none
 	Notice  bool   // it is a notice: Data may be empty, and nobody keeps it
+	Patch   bool   // it is a patch of a document: Data is its operations, Event is "patch" and stays so
 
 	// A function may change what follows.
 
@@ -131,7 +133,7 @@ func (s *Server) OnSubscribe(namespace string, fn func(ctx context.Context, sub 
 }
 
 // OnMessage adds a function that decides about what clients publish in a namespace,
-// notices too, "" for all of them: it may refuse it, change it, or answer it. It is asked also
+// notices and patches too, "" for all of them: it may refuse it, change it, or answer it. It is asked also
 // when the rules do not allow it, and may allow it.
 func (s *Server) OnMessage(namespace string, fn func(ctx context.Context, m *Message) error) {
 	if s.functions.message == nil {
@@ -193,7 +195,7 @@ func HandleCall[P, R any](s *Server, method string, fn func(ctx context.Context,
 // schedules. Its name begins with "app."; params and results are Go values that
 // encode to JSON objects. summary is a sentence for the reference.
 func HandleVerb[P, R any](s *Server, name, summary string, fn func(ctx context.Context, params P) (R, error)) {
-	if rest, ok := strings.CutPrefix(name, "app."); !ok || rest == "" {
+	if rest, ok := strings.CutPrefix(name, applicationVerb); !ok || rest == "" {
 		panic("skein: the name of an application's verb begins with \"app.\": " + name)
 	}
 	verb.Add(s.verbs, name, summary, func(ctx context.Context, p P) (r R, err error) {

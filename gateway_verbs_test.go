@@ -20,6 +20,7 @@ var methods = map[string]string{
 	"bind": "Bind", "unbind": "Unbind", "disconnect": "Disconnect", "online": "Online", "connections": "ListConnections",
 	"call": "CallClient", "session.get": "Session", "session.set": "SetSession", "session.merge": "MergeSession", "presence": "Presence",
 	"members.add": "AddMembers", "members.remove": "RemoveMembers", "members.list": "Members", "members.count": "CountMembers", "members.groups": "Groups",
+	"doc.get": "DocGet", "doc.put": "DocPut", "doc.patch": "DocPatch", "doc.history": "DocHistory", "doc.undo": "DocUndo", "doc.delete": "DocDelete",
 	"schedules.put": "PutSchedule", "schedules.get": "Schedule", "schedules.list": "Schedules", "schedules.delete": "DeleteSchedule",
 	"schedules.run": "RunSchedule", "schedules.pause": "PauseSchedule", "schedules.resume": "ResumeSchedule",
 	"tokens.revoke": "RevokeTokens", "users.block": "BlockUser", "users.unblock": "UnblockUser", "users.blocked": "BlockedUsers",

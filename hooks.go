@@ -31,6 +31,7 @@ func (s *Server) setHooks() {
 		Join:     s.channels.Join,
 		Welcomed: s.welcomed,
 		Bound:    s.access.Recheck,
+		Review:   func(c *session.Session) { s.documents.Review(&c.Conn) },
 		Closed:   s.connectionClosed,
 	}
 	w := s.backend.Load()
@@ -69,6 +70,7 @@ func (s *Server) connectFunctions(ctx context.Context, c *session.Connecting) er
 	p := &Connecting{
 		Connection: c.ID.String(), Transport: c.Transport, Remote: c.Remote, Query: query, Header: c.Header, Data: c.Data, Known: c.Known, Token: c.Token,
 		User: c.Identity.User, Device: c.Identity.Device, Expires: c.Identity.Expires.Time(), Caps: c.Identity.Caps.Map(),
+		Roles: c.Identity.Roles.List(),
 	}
 	for _, fn := range s.functions.connect {
 		err := error(errPanic)
@@ -88,8 +90,16 @@ func (s *Server) connectFunctions(ctx context.Context, c *session.Connecting) er
 		if p.Expires.Equal(c.Identity.Expires.Time()) {
 			p.Expires = time.Time{}
 		}
+		if slices.Equal(p.Roles, c.Identity.Roles.List()) {
+			p.Roles = nil
+		}
 		c.Identity = auth.Identity{}
 	}
+	roles, err := auth.ParseRoles(p.Roles)
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "internal error")
+	}
+	c.Identity.Roles = roles
 	c.Identity.User, c.Identity.Device, c.Identity.Expires, c.Identity.Caps = p.User, p.Device, auth.At(p.Expires), caps
 	c.Accept = c.Accept || p.Accept
 	c.Channels = append(c.Channels, p.Channels...)
@@ -134,7 +144,7 @@ func both[T any](m map[string][]T, namespace string) []T {
 
 func (s *Server) askMessage(ctx context.Context, c *session.Session, m *session.Message) error {
 	if list := both(s.functions.message, m.Space.Name); len(list) > 0 {
-		p := &Message{Conn: &Conn{s, c}, Channel: m.Channel, Key: m.Key, Notice: m.Notice, Event: m.Event, Data: m.Data, Allow: m.Allowed}
+		p := &Message{Conn: &Conn{s, c}, Channel: m.Channel, Key: m.Key, Notice: m.Notice, Patch: m.Patch, Event: m.Event, Data: m.Data, Allow: m.Allowed}
 		for _, fn := range list {
 			err := error(errPanic)
 			s.guard("a function for messages", func() { err = fn(ctx, p) })
@@ -171,7 +181,10 @@ func change(m *session.Message, event string, data []byte) error {
 	if err != nil {
 		return fault.Wrap(fault.Internal, err, "internal error")
 	}
-	m.Event, m.Data = event, data
+	if !m.Patch {
+		m.Event = event
+	}
+	m.Data = data
 	return nil
 }
 
@@ -222,6 +235,10 @@ func (s *Server) channelChanged(channel string, there bool, _ time.Time) {
 	event := map[bool]string{true: webhook.Occupied, false: webhook.Vacated}[there]
 	if w := s.backend.Load(); w.wants(event) {
 		w.Tell(event, channel, protocol.AppendString([]byte(`,"channel":`), channel))
+	}
+	// Of the channel in which it is told nothing is told: nobody is there to hear it.
+	if to := s.config().Online.Channel; to != "" && to != channel {
+		s.announce(to, event, protocol.AppendString([]byte(`{"channel":`), channel))
 	}
 	for _, fn := range s.functions.channel {
 		s.guard("a function for channels", func() { fn(channel, there) })

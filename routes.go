@@ -7,6 +7,7 @@ import (
 	"net/http/pprof"
 
 	"github.com/skein-realtime/skein/internal/edge/demo"
+	"github.com/skein-realtime/skein/internal/edge/sdk"
 	"github.com/skein-realtime/skein/internal/edge/websocket"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/metrics"
@@ -26,6 +27,7 @@ func (s *Server) routes(cfg Config) http.Handler {
 	mux.Handle("/debug/pprof/profile", s.api.Guard("admin", http.HandlerFunc(pprof.Profile)))
 	mux.Handle("/debug/pprof/trace", s.api.Guard("admin", http.HandlerFunc(pprof.Trace)))
 	mux.Handle("/debug/pprof/symbol", s.api.Guard("admin", http.HandlerFunc(pprof.Symbol)))
+	mux.Handle("/sdk/", sdk.Handler())
 	s.socketIORoutes(mux, cfg.SocketIO)
 	if cfg.Dev {
 		mux.Handle("/debug/echo", s.door.Echo())

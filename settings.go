@@ -116,12 +116,16 @@ func spaces(cfg Config) []*hub.Space {
 		return w
 	}
 	for name, ns := range cfg.Namespaces {
-		list = append(list, &hub.Space{
+		space := &hub.Space{
 			Name: name, Kind: ns.Kind, Presence: presences[ns.Presence],
 			Subscribe: who(ns.Subscribe), Publish: who(ns.Publish), PresenceTo: who(ns.PresenceTo),
 			PresenceMax: ns.PresenceMax, PresenceGrace: ns.PresenceGrace.Std(),
 			History: who(or(ns.History, ns.Subscribe)), Count: ns.Keep.Count, Age: ns.Keep.Age.Std(),
-		})
+		}
+		if ns.Kind == hub.KindDoc {
+			space.Patch, space.Places, space.Check = who(ns.Patch), places(ns.Rules), checkOf(ns.Schema)
+		}
+		list = append(list, space)
 	}
 	return list
 }
@@ -154,7 +158,9 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	changed("database", old.Database, cfg.Database, false)
 	changed("durability", old.Durability, cfg.Durability, false)
 	changed("limits.recent", old.Limits.Recent, cfg.Limits.Recent, false)
+	changed("limits.documents", old.Limits.Documents, cfg.Limits.Documents, false)
 	cfg.Data, cfg.Database, cfg.Durability, cfg.Limits.Recent = old.Data, old.Database, old.Durability, old.Limits.Recent
+	cfg.Limits.Documents = old.Limits.Documents
 	s.keepKinds(cfg.Namespaces, old.Namespaces, func(name string) { needRestart = append(needRestart, "namespaces."+name) })
 	changed("tls", old.TLS, cfg.TLS, false)
 	changed("socketio", old.SocketIO, cfg.SocketIO, false)
@@ -169,6 +175,9 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 
 	keys, err := apiKeys(cfg)
 	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := s.ratesOf(cfg.Rates); err != nil {
 		return nil, nil, err
 	}
 	if !reflect.DeepEqual(old.Auth.JWT, cfg.Auth.JWT) {
@@ -229,7 +238,7 @@ func (s *Server) keepKinds(next, old map[string]Namespace, kept func(name string
 		switch {
 		case known && before.Kind != ns.Kind:
 			next[name] = before
-		case !known && ns.Kind == hub.KindLog && s.state == nil:
+		case !known && (ns.Kind == hub.KindLog || ns.Kind == hub.KindDoc) && s.state == nil:
 			delete(next, name)
 		default:
 			continue
@@ -240,12 +249,32 @@ func (s *Server) keepKinds(next, old map[string]Namespace, kept func(name string
 
 // setRates puts in force how fast one may go.
 func (s *Server) setRates(r Rates) error {
-	l, errs := accessLimits(r)
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	l, err := s.ratesOf(r)
+	if err != nil {
+		return err
 	}
 	return s.access.SetLimits(l)
 }
+
+// ratesOf reads rates, of frames and verbs that there are. An application's verbs
+// may be registered later.
+func (s *Server) ratesOf(r Rates) (access.Limits, error) {
+	l, errs := accessLimits(r)
+	unknown := func(path string, entries []string, what string, known func(name string) bool) {
+		for i, entry := range entries {
+			if name, _, _ := strings.Cut(entry, " "); !known(name) {
+				errs = append(errs, &ConfigError{path + "[" + strconv.Itoa(i) + "]", fmt.Sprintf("%q is not %s", name, what)})
+			}
+		}
+	}
+	types := s.sessions.Types()
+	unknown("rates.frames", r.Frames, "a type of frame that clients send; those are "+strings.Join(types, ", "), func(name string) bool { return slices.Contains(types, name) })
+	unknown("rates.verbs", r.Verbs, "a verb", func(name string) bool { return s.verbs.Find(name) != nil || strings.HasPrefix(name, applicationVerb) })
+	return l, errors.Join(errs...)
+}
+
+// applicationVerb begins the names of verbs of the application.
+const applicationVerb = "app."
 
 // accessLimits reads rates; its errors are [*ConfigError]s.
 func accessLimits(r Rates) (l access.Limits, errs []error) {

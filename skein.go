@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/document"
 	"github.com/skein-realtime/skein/internal/edge/httpapi"
 	"github.com/skein-realtime/skein/internal/edge/socketio"
 	"github.com/skein-realtime/skein/internal/edge/stream"
@@ -32,6 +33,7 @@ import (
 	"github.com/skein-realtime/skein/internal/feature/access"
 	"github.com/skein-realtime/skein/internal/feature/channel"
 	"github.com/skein-realtime/skein/internal/feature/connection"
+	documents "github.com/skein-realtime/skein/internal/feature/document"
 	"github.com/skein-realtime/skein/internal/feature/group"
 	"github.com/skein-realtime/skein/internal/feature/history"
 	"github.com/skein-realtime/skein/internal/feature/node"
@@ -43,6 +45,7 @@ import (
 	"github.com/skein-realtime/skein/internal/link"
 	"github.com/skein-realtime/skein/internal/metrics"
 	"github.com/skein-realtime/skein/internal/session"
+	"github.com/skein-realtime/skein/internal/tree"
 	"github.com/skein-realtime/skein/internal/verb"
 	"github.com/skein-realtime/skein/protocol"
 )
@@ -60,6 +63,7 @@ type Server struct {
 	links       *link.Server
 	hub         *hub.Hub
 	feeds       *feed.Feeds
+	documents   *document.Documents
 	state       *state
 	sessions    *session.Server
 	verbs       *verb.Registry
@@ -82,6 +86,7 @@ type Server struct {
 	verifier    *verifierBox
 	handler     http.Handler
 
+	treeLimits    atomic.Pointer[tree.Limits]
 	subscriptions atomic.Int64
 	message       atomic.Int64
 	draining      atomic.Bool
@@ -94,6 +99,8 @@ type Server struct {
 	end      context.CancelFunc
 	running  sync.WaitGroup // functions of the application that were not called by a client
 	starting sync.Mutex     // held while one begins, and while the server ends
+
+	beginning sync.Once // see begun
 
 	mu  sync.Mutex // guards cfg
 	cfg Config
@@ -137,10 +144,12 @@ func New(cfg Config) (*Server, error) {
 	if s.links, err = link.Start(linkConfig(cfg)); err != nil {
 		return nil, err
 	}
+	s.setLimits(cfg)
+	s.documents = document.New(document.Config{Memory: int64(cfg.Limits.Documents), Limits: s.limitsOfDocuments, Logger: s.log})
 	s.feeds = feed.New(feed.Config{Memory: int64(cfg.Limits.Recent), Logger: s.log})
 	s.online = online.New(online.Config{Grace: cfg.Online.Grace.Std(), User: s.userChanged, Channel: s.channelChanged})
 	s.hub = hub.New(hub.Config{
-		Encodings: encodings(), Behind: s.feeds.Behind, Joined: s.feeds.Joined,
+		Encodings: encodings(), Behind: s.behind, Joined: s.joined,
 		UserChanged: s.online.UserChanged, ChannelChanged: s.online.ChannelChanged,
 	})
 	s.sessions = session.NewServer(session.Config{
@@ -157,11 +166,13 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.traces = s.newTraces()
 	s.hub.SetSpaces(spaces(cfg))
-	s.setLimits(cfg)
 	s.channels = channel.New(channel.Config{
-		Hub: s.hub, Feeds: s.feeds, Memo: s.memo,
+		Hub: s.hub, Feeds: s.feeds, Documents: s.documents, Memo: s.memo,
 		Subscriptions: func() int { return int(s.subscriptions.Load()) },
 		Message:       func() int { return int(s.message.Load()) },
+	}, s.sessions, s.verbs)
+	documents.New(documents.Config{
+		Hub: s.hub, Documents: s.documents, Limits: s.limitsOfDocuments, Page: func() int { return int(cfg.Limits.Queue) / 4 },
 	}, s.sessions, s.verbs)
 	history.New(s.hub, s.feeds, func() int { return int(cfg.Limits.Queue) / 4 }, s.sessions, s.verbs)
 	presence.New(s.hub, s.sessions, s.verbs)
@@ -194,12 +205,17 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) setLimits(cfg Config) {
 	s.subscriptions.Store(int64(cfg.Limits.Subscriptions))
 	s.message.Store(int64(cfg.Limits.Message))
+	s.treeLimits.Store(&tree.Limits{Bytes: int(cfg.Limits.Document), Depth: cfg.Limits.Depth, Ops: cfg.Limits.Ops})
 }
 
 // Handler serves everything: /ws, /api/v1/, the operations pages and, where
 // they are on, the demos. The server that it is mounted in must allow hijacking
-// (HTTP/1.1).
-func (s *Server) Handler() http.Handler { return s.handler }
+// (HTTP/1.1). With its first call, or that of [Server.Serve], schedules begin to run:
+// what they call ([HandleVerb]) is registered before.
+func (s *Server) Handler() http.Handler {
+	s.begun()
+	return s.handler
+}
 
 // Addr is where [Server.Run] listens; nil before it does.
 func (s *Server) Addr() net.Addr {
@@ -240,6 +256,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Serve is [Server.Run] on a listener that is open already.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.begun()
 	cfg := s.config()
 	server := &http.Server{
 		Handler:           s.handler,

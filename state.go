@@ -38,7 +38,7 @@ func (c Config) KeepsState() bool {
 		return c.Database != "" || c.Data != noData
 	}
 	for _, ns := range c.Namespaces {
-		if ns.Kind == hub.KindLog {
+		if ns.Kind == hub.KindLog || ns.Kind == hub.KindDoc {
 			return true
 		}
 	}
@@ -66,6 +66,7 @@ func (s *Server) openState(cfg Config) error {
 	measuring, stop := context.WithCancel(context.Background())
 	s.state = &state{store: kept, stop: stop, stopped: make(chan struct{})}
 	s.feeds.Start(s.hub, kept)
+	s.documents.Start(s.hub, kept)
 	s.stateMetrics()
 	go s.state.measure(measuring)
 	if err := s.groups.Start(ctx, kept, kept.Shared()); err != nil {
@@ -78,14 +79,22 @@ func (s *Server) openState(cfg Config) error {
 	return nil
 }
 
+// begun starts what needs all that an application registers: schedules, which may
+// be about its verbs.
+func (s *Server) begun() {
+	s.beginning.Do(s.schedules.Begin)
+}
+
 // closeState finishes what is being stored.
 func (s *Server) closeState() {
 	if s.state == nil {
+		s.documents.Close()
 		s.feeds.Close()
 		return
 	}
 	s.state.stop()
 	<-s.state.stopped
+	s.documents.Close()
 	if err := s.state.store.Close(); err != nil {
 		s.log.Error("the store did not close well", "error", err)
 	}
@@ -134,6 +143,7 @@ func (s *Server) stateMetrics() {
 	m.Gauge("store_channels", "Log channels that have messages, or had some.", nil, stat(func(st *store.Stats) int64 { return st.Channels }))
 	m.Gauge("store_messages", "Messages that are kept.", nil, stat(func(st *store.Stats) int64 { return st.Messages }))
 	s.keptMetrics(stat)
+	s.documentMetrics(stat)
 }
 
 // observer turns what the store tells into metrics.
@@ -144,7 +154,7 @@ type observer struct {
 	failed             map[string]*atomic.Int64
 }
 
-var queries = []string{"heads", "read", "recalls", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen"}
+var queries = []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen"}
 
 func newObserver(m *metrics.Set) *observer {
 	o := &observer{

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/edge/webhook"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/protocol"
@@ -58,6 +59,9 @@ func (c Config) withDefaults() Config {
 	l.Depth = or(l.Depth, 64)
 	l.Body = or(l.Body, 8<<20)
 	l.Recent = or(l.Recent, 64<<20)
+	l.Document = or(l.Document, 1<<20)
+	l.Documents = or(l.Documents, 64<<20)
+	l.Ops = or(l.Ops, 1000)
 	c.WebSocket.Driver = or(c.WebSocket.Driver, "auto")
 	c.SocketIO = c.SocketIO.WithDefaults(c.Namespaces)
 	h := &c.Hooks
@@ -95,6 +99,10 @@ func (c Config) settled() Config {
 func (n Namespace) WithDefaults() Namespace {
 	n.Kind = or(n.Kind, "event")
 	n.Subscribe = or(n.Subscribe, "server")
+	if n.Kind == hub.KindDoc {
+		n.Patch = or(n.Patch, "server")
+		n.Publish = or(n.Publish, n.Patch) // notices
+	}
 	n.Publish = or(n.Publish, "server")
 	n.Presence = or(n.Presence, "none")
 	n.PresenceMax = or(n.PresenceMax, 1000)
@@ -108,8 +116,8 @@ func (n Namespace) WithDefaults() Namespace {
 // WithDev relaxes what a developer on the same machine may have relaxed:
 // ?user= binds without a token, the API key "dev" works from loopback, anyone
 // may stay anonymous, any origin may connect, the demos are on, and, when no
-// namespace is configured, "event:*" (event) and "room:*" (log) are open to
-// anyone, "team:*" and "dm:*" (log) to their members, and "tick:*" shows what the demos say. A server in this mode refuses to listen on an address that is not loopback.
+// namespace is configured, "event:*" (event) and "room:*" (log) and "game:*" (doc) are open to
+// anyone, "team:*" and "dm:*" (log) to their members, "arena:*" (doc) has rules for a desk and players, and "tick:*" shows what the demos say. A server in this mode refuses to listen on an address that is not loopback.
 func (c Config) WithDev() Config {
 	c.Dev = true
 	c.Auth.Anonymous = true
@@ -121,7 +129,10 @@ func (c Config) WithDev() Config {
 			"room":  {Kind: "log", Subscribe: "anyone", Publish: "anyone", Presence: "members", Keep: Keep{Count: 10_000}},
 			"tick":  {Kind: "event", Subscribe: "anyone", Publish: "server"},
 			"team":  {Kind: "log", Subscribe: "member", Publish: "member", Presence: "members", Keep: Keep{Count: 10_000}},
-			"dm":    {Kind: "log", Subscribe: "member", Publish: "member", Presence: "members", Keep: Keep{Count: 10_000}},
+			"game":  {Kind: "doc", Subscribe: "anyone", Patch: "anyone", Presence: "members", Keep: Keep{Count: 10_000}},
+			"arena": {Kind: "doc", Subscribe: "anyone", Patch: "anyone", Presence: "members", Keep: Keep{Count: 10_000},
+				Rules: []string{"/** read anyone write role:desk", "/players/{user}/** write user"}},
+			"dm": {Kind: "log", Subscribe: "member", Publish: "member", Presence: "members", Keep: Keep{Count: 10_000}},
 		}
 	}
 	return c
@@ -295,6 +306,9 @@ func (v *validation) limits(c Config) {
 	v.duration("limits.handshake", l.Handshake, 10*time.Millisecond, time.Hour)
 	v.between("limits.depth", int64(l.Depth), 4, 1000)
 	v.between("limits.recent", int64(l.Recent), 1<<20, 1<<40)
+	v.between("limits.document", int64(l.Document), 1<<10, 16<<20)
+	v.between("limits.documents", int64(l.Documents), 1<<20, 1<<40)
+	v.between("limits.ops", int64(l.Ops), 1, 100_000)
 	v.between("limits.body", int64(l.Body), 1<<10, 1<<30)
 	v.duration("drain.timeout", c.Drain.Timeout, time.Millisecond, time.Hour)
 	v.duration("drain.spread", c.Drain.Spread, time.Millisecond, time.Hour)
@@ -354,7 +368,7 @@ func (v *validation) state(c Config) {
 	v.oneOf("durability", c.Durability, "full", "relaxed")
 	if c.Database == "" {
 		for name, ns := range c.Namespaces {
-			if c.Data == noData && ns.Kind == hub.KindLog {
+			if c.Data == noData && (ns.Kind == hub.KindLog || ns.Kind == hub.KindDoc) {
 				v.wrong("data", "is off, but namespace %q keeps its messages", name)
 			}
 		}
@@ -367,6 +381,33 @@ func (v *validation) state(c Config) {
 	}
 }
 
+// document checks what is about documents.
+func (v *validation) document(at string, ns Namespace) {
+	if ns.Kind != hub.KindDoc {
+		for _, s := range []struct {
+			name string
+			set  bool
+		}{{"patch", ns.Patch != ""}, {"rules", len(ns.Rules) > 0}, {"schema", ns.Schema != ""}} {
+			if s.set {
+				v.wrong(at+"."+s.name, "is about documents; it belongs to kind: doc")
+			}
+		}
+		return
+	}
+	v.oneOf(at+".patch", ns.Patch, who...)
+	if len(ns.Rules) > auth.MaxPlaces {
+		v.wrong(at+".rules", "has %d rules; at most %d are allowed", len(ns.Rules), auth.MaxPlaces)
+	}
+	for i, text := range ns.Rules {
+		if _, err := auth.ParsePlace(text); err != nil {
+			v.wrong(fmt.Sprintf("%s.rules[%d]", at, i), "%v", err)
+		}
+	}
+	if _, err := readSchema(ns.Schema); err != nil {
+		v.wrong(at+".schema", "%v", err)
+	}
+}
+
 // who are the words of a rule.
 var who = []string{"anyone", "user", "member", "token", "server"}
 
@@ -376,9 +417,11 @@ func (v *validation) namespaces(spaces map[string]Namespace) {
 		if !namespaceName.MatchString(name) {
 			v.wrong(at, "%q is not a name; use lower-case letters, digits, '_', '.', '-', at most 64", name)
 		}
-		v.oneOf(at+".kind", ns.Kind, hub.KindEvent, hub.KindLog)
+		v.oneOf(at+".kind", ns.Kind, hub.KindEvent, hub.KindLog, hub.KindDoc)
 		v.oneOf(at+".subscribe", ns.Subscribe, who...)
-		v.oneOf(at+".publish", ns.Publish, who...)
+		if ns.Kind != hub.KindDoc || ns.Publish != ns.Patch { // left out it is the same, and so would be its mistake
+			v.oneOf(at+".publish", ns.Publish, who...)
+		}
 		v.oneOf(at+".presence", ns.Presence, "none", "counts", "members")
 		v.between(at+".presence_max", int64(ns.PresenceMax), 1, 100_000)
 		if ns.PresenceGrace != 0 {
@@ -396,11 +439,12 @@ func (v *validation) namespaces(spaces map[string]Namespace) {
 		}
 		if ns.Kind != hub.KindLog {
 			if ns.History != "" {
-				v.wrong(at+".history", "an %s channel keeps nothing to read; it belongs to kind: log", ns.Kind)
+				v.wrong(at+".history", "is about messages that are kept; it belongs to kind: log")
 			}
-			if ns.Keep != (Keep{}) {
-				v.wrong(at+".keep", "an %s channel keeps nothing; it belongs to kind: log", ns.Kind)
+			if ns.Keep != (Keep{}) && ns.Kind != hub.KindDoc {
+				v.wrong(at+".keep", "an event channel keeps nothing; it belongs to kind: log or doc")
 			}
 		}
+		v.document(at, ns)
 	}
 }

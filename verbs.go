@@ -6,6 +6,7 @@ import (
 	"github.com/skein-realtime/skein/internal/feature/access"
 	"github.com/skein-realtime/skein/internal/feature/channel"
 	"github.com/skein-realtime/skein/internal/feature/connection"
+	"github.com/skein-realtime/skein/internal/feature/document"
 	"github.com/skein-realtime/skein/internal/feature/group"
 	"github.com/skein-realtime/skein/internal/feature/history"
 	"github.com/skein-realtime/skein/internal/feature/node"
@@ -54,6 +55,16 @@ type (
 	MembersCount        = group.Count
 	MembersGroupsParams = group.GroupsParams
 	MembersGroupsPage   = group.GroupsPage
+	DocChange           = document.Change
+	DocGetParams        = document.GetParams
+	DocGetResult        = document.GetResult
+	DocPutParams        = document.PutParams
+	DocPatchParams      = document.PatchParams
+	DocUndoParams       = document.UndoParams
+	DocDeleteParams     = document.DeleteParams
+	DocResult           = document.Result
+	DocHistoryParams    = document.HistoryParams
+	DocHistoryResult    = document.HistoryResult
 	SchedulePutParams   = schedule.PutParams
 	ScheduleNameParams  = schedule.NameParams
 	ScheduleListParams  = schedule.ListParams
@@ -116,6 +127,36 @@ func (s *Server) History(ctx context.Context, p HistoryParams) (HistoryResult, e
 // Recall is the verb recall: it withdraws a message of a log channel.
 func (s *Server) Recall(ctx context.Context, p RecallParams) (RecallResult, error) {
 	return run[RecallResult](ctx, s, "recall", p)
+}
+
+// DocGet is the verb doc.get: it reads a document, or a place in it.
+func (s *Server) DocGet(ctx context.Context, p DocGetParams) (DocGetResult, error) {
+	return run[DocGetResult](ctx, s, "doc.get", p)
+}
+
+// DocPut is the verb doc.put: it sets the whole value of a document.
+func (s *Server) DocPut(ctx context.Context, p DocPutParams) (DocResult, error) {
+	return run[DocResult](ctx, s, "doc.put", p)
+}
+
+// DocPatch is the verb doc.patch: it changes a document.
+func (s *Server) DocPatch(ctx context.Context, p DocPatchParams) (DocResult, error) {
+	return run[DocResult](ctx, s, "doc.patch", p)
+}
+
+// DocHistory is the verb doc.history: it lists who changed what in a document, a page at a time.
+func (s *Server) DocHistory(ctx context.Context, p DocHistoryParams) (DocHistoryResult, error) {
+	return run[DocHistoryResult](ctx, s, "doc.history", p)
+}
+
+// DocUndo is the verb doc.undo: it takes a change of a document back.
+func (s *Server) DocUndo(ctx context.Context, p DocUndoParams) (DocResult, error) {
+	return run[DocResult](ctx, s, "doc.undo", p)
+}
+
+// DocDelete is the verb doc.delete: it deletes the value of a document, and on request its history.
+func (s *Server) DocDelete(ctx context.Context, p DocDeleteParams) (DocResult, error) {
+	return run[DocResult](ctx, s, "doc.delete", p)
 }
 
 // Bind is the verb bind: it binds a connection to a user.

@@ -148,12 +148,13 @@ func (m *member) read(buf []byte) {
 var (
 	welcomeLead = []byte(`{"type":"welcome"`)
 	messageLead = []byte(`{"type":"msg"`)
+	patchLead   = []byte(`{"type":"patch"`)
 )
 
 // Message implements ws.Sink.
 func (m *member) Message(_ ws.Opcode, frame []byte) error {
 	switch {
-	case bytes.HasPrefix(frame, messageLead):
+	case bytes.HasPrefix(frame, messageLead), bytes.HasPrefix(frame, patchLead):
 		m.count++
 	case bytes.HasPrefix(frame, welcomeLead):
 		m.welcomed = true

@@ -68,6 +68,7 @@ func checks() []check {
 		{"log", logs},
 		{"socketio", socketIO},
 		{"gateway", gateway},
+		{"documents", documents},
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	TypeReply    = "reply"
 	TypePing     = "ping"
 	TypeHistory  = "history"
+	TypePatch    = "patch" // the server sends it too
 )
 
 // Frame types that only the server sends.
@@ -34,6 +35,7 @@ const (
 	TypeDropped      = "dropped"
 	TypeGap          = "gap"
 	TypeRecall       = "recall"
+	TypeSnapshot     = "snapshot"
 	TypePong         = "pong"
 	TypeBye          = "bye"
 )

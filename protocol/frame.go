@@ -252,3 +252,37 @@ func AppendString(dst []byte, s string) []byte {
 	}
 	return append(append(dst, s[start:]...), '"')
 }
+
+// Patched is a version of a document on its way to subscribers.
+type Patched struct {
+	Channel string
+	Version uint64
+	Ops     []byte // raw JSON: the list of operations
+	From    Sender
+	Time    int64  // Unix milliseconds
+	Key     string // the author's; only in its own frame
+}
+
+// AppendPatch appends the `patch` frame of p.
+func AppendPatch(dst []byte, p *Patched) []byte {
+	dst = AppendString(append(dst, `{"type":"patch","channel":`...), p.Channel)
+	dst = strconv.AppendUint(append(dst, `,"version":`...), p.Version, 10)
+	dst = append(append(dst, `,"ops":`...), p.Ops...)
+	if p.From != (Sender{}) {
+		dst = AppendSender(append(dst, `,"from":`...), p.From)
+	}
+	dst = strconv.AppendInt(append(dst, `,"time":`...), p.Time, 10)
+	if p.Key != "" {
+		dst = AppendString(append(dst, `,"key":`...), p.Key)
+	}
+	return append(dst, '}')
+}
+
+// AppendSnapshot appends the beginning of the `snapshot` frame of a document; the
+// value and } follow.
+func AppendSnapshot(dst []byte, channel string, version uint64, epoch string) []byte {
+	dst = AppendString(append(dst, `{"type":"snapshot","channel":`...), channel)
+	dst = strconv.AppendUint(append(dst, `,"version":`...), version, 10)
+	dst = AppendString(append(dst, `,"epoch":`...), epoch)
+	return append(dst, `,"data":`...)
+}

@@ -33,6 +33,7 @@ func main() {
 	if *data != "" {
 		cfg.Data = *data
 		cfg.Namespaces["log"] = skein.Namespace{Kind: "log", Subscribe: "anyone", Publish: "anyone"}
+		cfg.Namespaces["doc"] = skein.Namespace{Kind: "doc", Subscribe: "anyone", Patch: "anyone"}
 	}
 	if err := app.Serve(context.Background(), app.Options{Load: func() (skein.Config, error) { return cfg, nil }}); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)

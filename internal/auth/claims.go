@@ -52,6 +52,7 @@ type claims struct {
 	audience                     []string
 	expires, notBefore, issuedAt time.Time // zero: absent
 	caps                         Caps
+	roles                        Roles
 }
 
 func readClaims(raw []byte) (claims, error) {
@@ -103,10 +104,36 @@ func claimsOf(o *protocol.Object) (c claims, err error) {
 	if c.audience, err = readAudience(o.Raw("aud")); err != nil {
 		return c, err
 	}
+	if c.roles, err = readRoles(o.Raw("roles")); err != nil {
+		return c, err
+	}
 	if caps := o.Raw("caps"); caps != nil {
 		c.caps, err = readCaps(caps)
 	}
 	return c, err
+}
+
+// readRoles reads roles: a list of names.
+func readRoles(raw []byte) (Roles, error) {
+	if raw == nil {
+		return "", nil
+	}
+	if raw[0] != '[' {
+		return "", fault.Field("roles", "must be a list of strings, not %s", protocol.KindOf(raw))
+	}
+	var list []string
+	err := protocol.EachElement(raw, func(element []byte) error {
+		name, ok := protocol.Unquote(element)
+		if !ok {
+			return fault.Field("roles", "must be a list of strings, not of %s", protocol.KindOf(element))
+		}
+		list = append(list, name)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return ParseRoles(list)
 }
 
 // lastSecond is the end of the year 9999. A larger number is most likely
@@ -161,7 +188,7 @@ func readAudience(raw []byte) (list []string, err error) {
 // as made long ago: it is among those of before any time.
 func (c *claims) identity() Identity {
 	return Identity{
-		User: c.user, Device: c.device, Token: c.id, Caps: c.caps,
+		User: c.user, Device: c.device, Token: c.id, Caps: c.caps, Roles: c.roles,
 		Issued: max(LongAgo, At(c.issuedAt)), Expires: At(c.expires),
 	}
 }
@@ -199,8 +226,10 @@ func Sign(secret []byte, id Identity, issuer, audience string, now time.Time) (s
 		jwt.RegisteredClaims
 		Device string              `json:"device,omitempty"`
 		Caps   map[string][]string `json:"caps,omitempty"`
+		Roles  []string            `json:"roles,omitempty"`
 	}
 	c.Subject, c.Device, c.Caps, c.Issuer = id.User, id.Device, id.Caps.Map(), issuer
+	c.Roles = id.Roles.List()
 	c.ID, c.IssuedAt = id.Token, jwt.NewNumericDate(now)
 	if audience != "" {
 		c.Audience = jwt.ClaimStrings{audience}

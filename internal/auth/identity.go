@@ -21,6 +21,7 @@ type Identity struct {
 	Issued  Time   // when the token was made ([LongAgo] when it does not say); zero: there is no token
 	Expires Time   // zero: never
 	Caps    Caps   // what the token allows beyond the namespace's rules
+	Roles   Roles
 }
 
 // MaxTokenID is how many bytes the id of a token may have.

@@ -23,6 +23,7 @@ type tokenFlags struct {
 	device     string
 	ttl        time.Duration
 	caps       []string
+	roles      []string
 	secretFile string
 }
 
@@ -43,6 +44,7 @@ issuer and audience are those of the configuration.`,
 	cmd.Flags().StringVar(&f.user, "user", "", "`ID` of the user; a token needs one")
 	cmd.Flags().StringVar(&f.device, "device", "", "`ID` of the user's device")
 	cmd.Flags().DurationVar(&f.ttl, "ttl", time.Hour, "how long it is good; 0 for ever")
+	cmd.Flags().StringSliceVar(&f.roles, "role", nil, "`ROLE` for the rules of documents (may be repeated)")
 	cmd.Flags().StringArrayVar(&f.caps, "cap", nil, "right on a channel or prefix, `CHANNEL=VERB,…` with sub, pub, presence or * (may be repeated)")
 	cmd.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` that holds the secret; one line end at its end is not part of it")
 	f.config.add(cmd)
@@ -106,6 +108,9 @@ func (f *tokenFlags) identity(now time.Time) (auth.Identity, error) {
 	var err error
 	if id.Caps, err = auth.ParseCaps(caps); err != nil {
 		return id, usagef("--cap: %s", strings.TrimPrefix(err.Error(), "caps: "))
+	}
+	if id.Roles, err = auth.ParseRoles(f.roles); err != nil {
+		return id, usagef("--role: %s", strings.TrimPrefix(err.Error(), "roles: "))
 	}
 	return id, nil
 }

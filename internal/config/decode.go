@@ -212,12 +212,6 @@ func quoteHint(s *setting, n ast.Node) string {
 
 // set gives v a value that was written as raw.
 func (l *loader) set(at place, s *setting, path string, v reflect.Value, raw string) {
-	if s.shape == text {
-		if why := plannedValue(s.path, raw); why != "" {
-			l.wrong(at, path, "%s", notHere(why, raw))
-			return
-		}
-	}
 	fresh := reflect.New(v.Type()).Elem()
 	if err := parse(s.shape, fresh, raw); err != nil {
 		l.wrong(at, path, "%v", err)

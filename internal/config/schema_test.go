@@ -42,7 +42,7 @@ func TestSchemaTakesTheExampleAndRefusesMistakes(t *testing.T) {
 		{"limits: {message: many}", false},
 		{"websocket: {driver: epol}", false},
 		{"namespaces: {room: {kind: log, history: user, keep: {count: 1, age: 720h}}}", true},
-		{"namespaces: {room: {kind: doc}}", false},
+		{"namespaces: {room: {kind: doc, rules: [\"/a write user\"]}}", true},
 		{"namespaces: {room: {keep: {counts: 1}}}", false},
 		{"api: {keys: [{name: a, hash: \"" + hash + "\"}]}", false},
 		{"origins: https://a.example", false},

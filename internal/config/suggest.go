@@ -56,21 +56,7 @@ func distance(a, b string) int {
 // planned are keys of the design that this version does not have, with the
 // reason. A table's sections are "*".
 func planned(path string) string {
-	const noDocuments, oneNode = "this version has no documents", "this version runs as one node"
-	return map[string]string{
-		"namespaces.*.patch": noDocuments, "cluster": oneNode,
-	}[path]
-}
-
-// plannedValue is planned for a value.
-func plannedValue(path, value string) string {
-	switch path {
-	case "namespaces.*.kind":
-		if value == "doc" {
-			return "this version has no documents"
-		}
-	}
-	return ""
+	return map[string]string{"cluster": "this version runs as one node"}[path]
 }
 
 // notHere words the answer to something planned.

@@ -17,10 +17,7 @@ const (
 
 // Behind puts a reader in line; it is [hub.Config].Behind.
 func (f *Feeds) Behind(s *hub.Sub) {
-	f.mu.Lock()
-	f.queue = append(f.queue, s)
-	f.mu.Unlock()
-	f.wake.Signal()
+	f.line.Add(s)
 }
 
 // Joined lets a new reader begin; it is [hub.Config].Joined. One that lacks
@@ -42,63 +39,17 @@ func (ch *channel) headForReaders() uint64 {
 	return ch.head
 }
 
-// reader catches readers up, one turn each.
-func (f *Feeds) reader() {
-	for {
-		f.mu.Lock()
-		for len(f.queue) == 0 && !f.closed {
-			f.wake.Wait()
-		}
-		if f.closed {
-			f.mu.Unlock()
-			return
-		}
-		s := f.queue[0]
-		f.queue[0] = nil
-		f.queue = f.queue[1:]
-		if len(f.queue) == 0 {
-			f.queue = nil
-		}
-		f.mu.Unlock()
-		switch again, err := f.turn(s); {
-		case err != nil:
-			f.metrics.Failures.Add(1)
-			f.mu.Lock()
-			f.failed = append(f.failed, s)
-			f.mu.Unlock()
-		case again:
-			f.Behind(s)
-		}
-	}
-}
-
-// retryAfter is how long a reader waits whose messages could not be read.
-const retryAfter = 500 * time.Millisecond
-
-// retry puts those in line again whose messages could not be read.
-func (f *Feeds) retry() {
-	tick := time.NewTicker(retryAfter)
-	defer tick.Stop()
-	for {
-		select {
-		case <-f.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		f.mu.Lock()
-		f.queue = append(f.queue, f.failed...)
-		f.failed = nil
-		f.mu.Unlock()
-		f.wake.Broadcast()
-	}
-}
-
 // readTimeout bounds one read for a reader that is behind.
 const readTimeout = 10 * time.Second
 
 // turn gives a reader what it lacks, as much as is right at once. True: it wants
 // another turn.
 func (f *Feeds) turn(s *hub.Sub) (again bool, err error) {
+	defer func() {
+		if err != nil {
+			f.metrics.Failures.Add(1)
+		}
+	}()
 	place := s.Place()
 	if place.Ended || place.Live {
 		return false, nil

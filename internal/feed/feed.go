@@ -63,12 +63,7 @@ type Feeds struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-
-	mu     sync.Mutex // guards all below
-	wake   sync.Cond
-	queue  []*hub.Sub // readers that are behind, in the order of their turns
-	failed []*hub.Sub // readers whose messages could not be read
-	closed bool
+	line   *hub.Line // readers that are behind
 }
 
 // stripe is a share of the channels, the one used last in front.
@@ -140,7 +135,7 @@ func New(cfg Config) *Feeds {
 		cfg.Logger = slog.Default()
 	}
 	f := &Feeds{cfg: cfg, seed: maphash.MakeSeed()}
-	f.wake.L = &f.mu
+	f.line = hub.NewLine(f.turn)
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for i := range f.stripes {
 		f.stripes[i].m, f.stripes[i].used = map[string]*channel{}, list.New()
@@ -151,10 +146,7 @@ func New(cfg Config) *Feeds {
 // Start begins the work. It is called once, before anybody subscribes.
 func (f *Feeds) Start(h *hub.Hub, s store.Store) {
 	f.hub, f.store = h, s
-	for range f.cfg.Readers {
-		f.work.Go(f.reader)
-	}
-	f.work.Go(f.retry)
+	f.line.Start(f.ctx, f.cfg.Readers)
 	f.work.Go(f.janitor)
 	if s.Shared() {
 		f.work.Go(f.compare)
@@ -164,10 +156,7 @@ func (f *Feeds) Start(h *hub.Hub, s store.Store) {
 // Close ends the work and waits for it. The store is closed by its owner.
 func (f *Feeds) Close() {
 	f.cancel()
-	f.mu.Lock()
-	f.closed = true
-	f.mu.Unlock()
-	f.wake.Broadcast()
+	f.line.Close()
 	f.work.Wait()
 }
 
@@ -175,11 +164,7 @@ func (f *Feeds) Close() {
 func (f *Feeds) Metrics() *Metrics { return &f.metrics }
 
 // Waiting tells how many readers stand in line for messages.
-func (f *Feeds) Waiting() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.queue) + len(f.failed)
-}
+func (f *Feeds) Waiting() int { return f.line.Waiting() }
 
 func (f *Feeds) stripe(name string) *stripe { return &f.stripes[maphash.String(f.seed, name)%stripes] }
 
@@ -299,6 +284,9 @@ func (f *Feeds) storedHead(ctx context.Context, name string) (store.Head, error)
 // Committed takes what the store has committed; it is [store.Options].Committed.
 func (f *Feeds) Committed(commits []store.Commit) {
 	for i := range commits {
+		if space := f.space(commits[i].Channel); space != nil && space.IsDoc() {
+			continue // who does the patches tells of them
+		}
 		f.apply(commits[i])
 	}
 }

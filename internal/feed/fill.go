@@ -200,7 +200,7 @@ func (f *Feeds) janitor() {
 		}
 		var rules []store.Keep
 		for _, s := range f.hub.Spaces() {
-			if s.IsLog() && (s.Count > 0 || s.Age > 0) {
+			if s.Keeps() && (s.Count > 0 || s.Age > 0) {
 				rules = append(rules, store.Keep{Namespace: s.Name, Count: s.Count, Age: s.Age})
 			}
 		}

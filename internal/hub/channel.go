@@ -56,7 +56,7 @@ type Sub struct {
 	presence atomic.Bool // wants join and leave
 	drops    atomic.Uint32
 	reasons  atomic.Uint32 // why it is there: bits of Reason
-	cursor   *cursor       // not nil: the channel is a log
+	cursor   *cursor       // not nil: the channel is kept
 	skip     bool          // left out of the pass that runs; the shard's worker alone uses it
 	data     []byte        // presence data, raw JSON; guarded by conn.mu
 	shown    *place        // what watchers know it by; nil: its connection's id; guarded by conn.binding
@@ -111,7 +111,7 @@ type SubOptions struct {
 	// User is whose right to subscribe was looked up. When the connection has become
 	// another's since, it is not subscribed. Nil: anybody.
 	User *string
-	// Log says where a subscription to a log channel begins; nil for other channels.
+	// Log says where a subscription to a channel that is kept begins; nil for other channels.
 	// On a subscription that is there already it begins anew.
 	Log  *Start
 	More [][]byte // frames that follow the reply
@@ -146,7 +146,7 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	defer c.binding.Unlock()
 	s := &Sub{conn: c, ch: ch}
 	if opt.Log != nil {
-		s.cursor = &cursor{next: opt.Log.Next, echo: opt.Log.Echo, stage: stageBehind}
+		s.cursor = &cursor{next: opt.Log.Next, echo: opt.Log.Echo, view: opt.Log.View, stage: stageBehind}
 	}
 	if opt.By == 0 {
 		opt.By = Asked
@@ -391,12 +391,21 @@ func (p *part) swapOut(pos int) {
 // Conns lists the connections that are subscribed.
 func (ch *Channel) Conns() []*Conn {
 	var list []*Conn
+	for _, s := range ch.Subs() {
+		list = append(list, s.conn)
+	}
+	return list
+}
+
+// Subs lists the subscriptions.
+func (ch *Channel) Subs() []*Sub {
+	var list []*Sub
 	for i := range ch.parts {
 		p := &ch.parts[i]
 		p.mu.Lock()
 		for _, s := range p.subs {
 			if s != nil {
-				list = append(list, s.conn)
+				list = append(list, s)
 			}
 		}
 		p.mu.Unlock()

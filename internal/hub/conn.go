@@ -163,6 +163,9 @@ func (c *Conn) Encode(frame []byte) []byte {
 	return Encode(c.encoding, frame)
 }
 
+// Encoding is the encoding of the connection's transport.
+func (c *Conn) Encoding() Encoding { return c.encoding }
+
 // AppendEncoded appends a frame in the encoding of the connection's transport.
 func (c *Conn) AppendEncoded(dst, frame []byte) []byte {
 	return c.encoding.Append(dst, frame)

@@ -32,6 +32,16 @@ type pend struct {
 	kind   pendKind
 	seq    uint64 // of a log channel's message
 	author *Conn  // whose message it is
+	own    []byte // what the author gets instead of frame; nil: the same
+	views  map[any][]byte
+}
+
+// of gives what readers with a view get; nil: nothing is there for them.
+func (f *pend) of(view any) []byte {
+	if view == nil || f.views == nil {
+		return f.frame
+	}
+	return f.views[view]
 }
 
 // pendKind says how a frame is handed over.
@@ -247,6 +257,7 @@ type target struct {
 	log      *Sub  // not nil: it reads a log channel
 	except   *Conn // not nil: leave out the frames that except it
 	encoding Encoding
+	view     any
 	watcher  bool
 	bound    bool
 	member   bool
@@ -273,6 +284,7 @@ type class struct {
 
 type classKey struct {
 	encoding               Encoding
+	view                   any
 	watcher, bound, member bool
 }
 
@@ -408,7 +420,7 @@ func (w *worker) reset() {
 	w.skipped = w.skipped[:0]
 	for i := range w.classes {
 		clear(w.classes[i].bufs)
-		w.classes[i].encoding = nil
+		w.classes[i].encoding, w.classes[i].view = nil, nil
 	}
 	w.classes, w.index = w.classes[:0], nil
 	if cap(w.classes) > maxClasses {
@@ -458,24 +470,29 @@ func (w *worker) build(bufs []link.Buf, batch []pend, t *target, except *Conn) [
 	}
 	for i := range batch {
 		if wanted(&batch[i]) {
-			size += len(batch[i].frame) + 14
+			size += len(batch[i].of(t.view)) + 14
 		}
 	}
 	if size == 0 {
 		return bufs
 	}
-	cur := link.Buf{B: make([]byte, 0, min(size, joinBytes))}
+	most := 0
+	if t.log != nil {
+		most = t.log.most()
+	}
+	cur := link.Buf{B: make([]byte, 0, min(size, joinBytes)), Most: most}
 	for i := range batch {
 		f := &batch[i]
 		if !wanted(f) {
 			continue
 		}
-		if cur.N > 0 && len(cur.B)+len(f.frame)+14 > joinBytes {
+		frame := f.of(t.view)
+		if cur.N > 0 && len(cur.B)+len(frame)+14 > joinBytes {
 			bufs = append(bufs, cur)
-			cur = link.Buf{B: make([]byte, 0, min(size, joinBytes))}
+			cur = link.Buf{B: make([]byte, 0, min(size, joinBytes)), Most: most}
 		}
 		before := len(cur.B)
-		cur.B = enc.Append(cur.B, f.frame)
+		cur.B = enc.Append(cur.B, frame)
 		size -= len(cur.B) - before
 		cur.N++
 	}

@@ -81,19 +81,31 @@ type Space struct {
 	// back at once. Zero: not at all.
 	PresenceGrace time.Duration
 
-	// Of a log namespace.
-	History auth.Who
+	// Of a log or doc namespace.
+	History auth.Who      // of a log
 	Count   int           // messages that a channel keeps; zero: all
 	Age     time.Duration // how long; zero: for ever
+
+	// Of a doc namespace.
+	Patch  auth.Who
+	Places *auth.Places           // who may do what where; nil: nobody is held to places
+	Check  func(raw []byte) error // what every version must fulfil; nil: anything
 }
 
 // IsLog tells whether its channels keep their messages in order.
 func (s *Space) IsLog() bool { return s.Kind == KindLog }
 
+// IsDoc tells whether its channels are documents.
+func (s *Space) IsDoc() bool { return s.Kind == KindDoc }
+
+// Keeps tells whether its channels are kept, so that readers have a place there.
+func (s *Space) Keeps() bool { return s.IsLog() || s.IsDoc() }
+
 // The kinds of a namespace.
 const (
 	KindEvent = "event"
 	KindLog   = "log"
+	KindDoc   = "doc"
 )
 
 // Config of a [Hub].
@@ -102,10 +114,10 @@ type Config struct {
 	Shards    int           // zero: GOMAXPROCS
 	Patience  time.Duration // how long a publisher is made to wait; zero: 200 ms
 
-	// Behind is told of a subscription to a log channel that needs messages which
-	// no longer come by themselves; it feeds it until [Sub.Rejoin]. It must not block
+	// Behind is told of a subscription to a channel that is kept, which needs what
+	// does not come by itself any more; it feeds it until [Sub.Rejoin]. It must not block
 	// and must not call back before it has returned. Joined is told of a new one, which
-	// has had its reply. Both nil: there are no log channels.
+	// has had its reply. Both nil: there are no such channels.
 	Behind, Joined func(*Sub)
 
 	// UserChanged is told that a user's first connection is there, or that the last

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/skein-realtime/skein/internal/link"
@@ -26,6 +28,7 @@ type cursor struct {
 	turn  uint32     // grows when the client asks for another place
 	stage stage
 	echo  bool // wants what its own connection published
+	view  any  // what it may see of a document; nil: all of it
 
 	settled chan struct{} // closed when it is live, or over; nil: nobody waits
 }
@@ -34,6 +37,9 @@ type cursor struct {
 type Start struct {
 	Next uint64 // the first seq that is sent
 	Echo bool   // also what its own connection publishes
+	// View is what may be seen of a document: a value that can be compared, under
+	// which [Frame].Views has what is sent. Nil: all of it.
+	View any
 }
 
 // Place tells where a reader of a log channel stands.
@@ -42,6 +48,7 @@ type Place struct {
 	Live  bool   // false: it is catching up from what is kept
 	Echo  bool
 	Ended bool
+	View  any // of a document; see [Start]
 	turn  uint32
 }
 
@@ -53,7 +60,20 @@ func (s *Sub) Place() Place {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Place{Next: c.next, Live: c.stage == stageLive, Echo: c.echo, Ended: !s.Live(), turn: c.turn}
+	return Place{Next: c.next, Live: c.stage == stageLive, Echo: c.echo, Ended: !s.Live(), View: c.view, turn: c.turn}
+}
+
+// staleBytes is how much of a document may wait for a reader: what is more is
+// better replaced by the newest value.
+const staleBytes = 32 << 10
+
+// most is how many bytes may wait before what the reader is offered; zero: as many
+// as there is room for.
+func (s *Sub) most() int {
+	if s.ch.space.IsDoc() {
+		return staleBytes
+	}
+	return 0
 }
 
 // Conn is who is subscribed.
@@ -92,7 +112,7 @@ func (s *Sub) Feed(place Place, pieces []Piece) Progress {
 			return ProgressEnded
 		}
 		if len(p.Bytes) > 0 {
-			bufs := [1]link.Buf{{B: p.Bytes, N: uint32(p.Messages)}}
+			bufs := [1]link.Buf{{B: p.Bytes, N: uint32(p.Messages), Most: s.most()}}
 			if s.conn.Outlet().Offer(bufs[:], s) == 0 {
 				c.stage = stageWaiting
 				return ProgressWaiting
@@ -150,14 +170,19 @@ func (s *Sub) AwaitLive(ctx context.Context) {
 	}
 }
 
+// Review begins the subscription anew at another place, or with another view.
+func (s *Sub) Review(at Start) { s.restart(at, nil) }
+
 // restart begins the subscription anew at another place, as its client asked;
-// wire is the answer to it.
+// wire is the answer to it, nil for none.
 func (s *Sub) restart(at Start, wire []byte) {
 	c := s.cursor
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.conn.Outlet().SendControl(wire, nil)
-	c.next, c.echo = at.Next, at.Echo
+	if wire != nil {
+		s.conn.Outlet().SendControl(wire, nil)
+	}
+	c.next, c.echo, c.view = at.Next, at.Echo, at.View
 	c.turn++
 	switch c.stage {
 	case stageLive:
@@ -228,6 +253,11 @@ type Frame struct {
 	JSON   []byte
 	Author *Conn   // gets it only when it wants its own; nil: nobody
 	Except []*Conn // do not get it
+	// Own is what the author gets instead of JSON; nil: the same.
+	Own []byte
+	// Views has, for each view, what its readers get instead of JSON; nil: all get
+	// the same. Who has a view that is missing leaves the live path.
+	Views map[any][]byte
 	// Withdraws says that the frame tells of an older message: it has no place of
 	// its own, and nobody may miss it.
 	Withdraws bool
@@ -244,7 +274,7 @@ func (h *Hub) Deliver(channel string, frames ...Frame) {
 		return
 	}
 	for _, f := range frames {
-		p := pend{frame: f.JSON, except: f.Except, seq: f.Seq, author: f.Author, kind: pendLog}
+		p := pend{frame: f.JSON, except: f.Except, seq: f.Seq, author: f.Author, own: f.Own, views: f.Views, kind: pendLog}
 		if f.Withdraws {
 			p.kind = pendMust
 		}
@@ -262,6 +292,21 @@ func (h *Hub) WantsOwn(c *Conn, channel string) bool {
 		}
 	}
 	return true
+}
+
+// Views gives the different views that subscribers of a channel have.
+func (h *Hub) Views(channel string) []any {
+	ch := h.Channel(channel)
+	if ch == nil {
+		return nil
+	}
+	seen := map[any]bool{}
+	for _, s := range ch.Subs() {
+		if view := s.Place().View; view != nil {
+			seen[view] = true
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
 }
 
 // Await waits until the channel has room for another message, as [Hub.Publish]
@@ -296,7 +341,18 @@ func (w *worker) logPass(p *part, batch []pend) int {
 			w.chosenLocked(batch, t)
 			return
 		}
-		bufs := w.shared(classKey{encoding: t.encoding}, batch, t)
+		key := classKey{encoding: t.encoding}
+		if c.view != nil {
+			key.view, t.view = c.view, c.view
+			for i := range batch {
+				if batch[i].of(c.view) == nil {
+					s.leaveLiveLocked(stageBehind)
+					w.hub.cfg.Behind(s)
+					return
+				}
+			}
+		}
+		bufs := w.shared(key, batch, t)
 		taken := t.out.Offer(bufs, s)
 		for i := range bufs[:taken] {
 			c.next += uint64(bufs[i].N)
@@ -319,7 +375,16 @@ func (w *worker) chosenLocked(batch []pend, t *target) {
 			continue
 		}
 		if !(f.author == s.conn && !c.echo || contains(f.except, s.conn)) {
-			bufs := [1]link.Buf{{B: enc.Append(make([]byte, 0, len(f.frame)+14), f.frame), N: 1}}
+			frame := f.of(c.view)
+			if f.author == s.conn && f.own != nil {
+				frame = f.own
+			}
+			if frame == nil {
+				s.leaveLiveLocked(stageBehind)
+				w.hub.cfg.Behind(s)
+				return
+			}
+			bufs := [1]link.Buf{{B: enc.Append(make([]byte, 0, len(frame)+14), frame), N: 1, Most: s.most()}}
 			if t.out.Offer(bufs[:], s) == 0 {
 				s.leaveLiveLocked(stageWaiting)
 				return

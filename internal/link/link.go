@@ -54,10 +54,21 @@ type Subscriber interface {
 }
 
 // Buf is some bytes that are ready for the wire and shared by many receivers:
-// nobody may change them. N is how many messages they hold.
+// nobody may change them. N is how many messages they hold. Most is how many bytes
+// may wait before they are taken by Offer, themselves included; zero: as many as
+// there is room for.
 type Buf struct {
-	B []byte
-	N uint32
+	B    []byte
+	N    uint32
+	Most int
+}
+
+// Room is how many bytes may wait where room is the bound for everybody.
+func (b *Buf) Room(room int) int {
+	if b.Most > 0 {
+		return min(room, b.Most)
+	}
+	return room
 }
 
 // item is a Buf that waits for one connection.

@@ -37,7 +37,7 @@ func (c *Conn) Offer(bufs []Buf, sub Subscriber) int {
 			return len(bufs)
 		}
 		b := bufs[i].B
-		if len(c.out) > 0 && c.queued+len(b) > c.queueBound()/2 {
+		if len(c.out) > 0 && c.queued+len(b) > bufs[i].Room(c.queueBound()/2) {
 			c.lost = true
 			return i
 		}

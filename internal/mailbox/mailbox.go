@@ -120,7 +120,7 @@ func (b *Box) Offer(bufs []link.Buf, sub link.Subscriber) int {
 			b.unlock(n)
 			return len(bufs)
 		}
-		if len(b.out) > 0 && b.queued+len(bufs[i].B) > b.bound/2 {
+		if len(b.out) > 0 && b.queued+len(bufs[i].B) > bufs[i].Room(b.bound/2) {
 			b.lost = true
 			b.unlock(n)
 			return i

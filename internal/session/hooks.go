@@ -44,6 +44,8 @@ type Hooks struct {
 	Settle func(ctx context.Context, s *Session, user string, stamp uint64)
 	// IsMember tells whether a user is a member of a channel.
 	IsMember func(ctx context.Context, channel, user string) (bool, error)
+	// Review is told of a session whose rights may have changed.
+	Review func(s *Session)
 	// Join subscribes a session to a channel, for the server's reasons; as long as it
 	// is the user's, who is nil when that does not matter.
 	Join func(ctx context.Context, s *Session, user *string, channel string, by hub.Reason) error
@@ -74,6 +76,7 @@ type Message struct {
 	Space   *hub.Space
 	Key     string
 	Notice  bool // it is a notice
+	Patch   bool // it is a patch of a document: Data is its operations, and Event cannot be changed
 	Allowed bool // what the rules say; may be changed, too
 
 	Event string
@@ -230,6 +233,19 @@ func (srv *Server) Admits(identity auth.Identity) error {
 		return nil
 	}
 	return srv.Hooks().Admit(identity)
+}
+
+// KeyScope is an idempotency key with whose it is; "" for none. Keys belong to the
+// user, so that a client may repeat on a new connection; an anonymous client's
+// belong to its connection.
+func (s *Session) KeyScope(key string) string {
+	switch {
+	case key == "":
+		return ""
+	case s.User() == "":
+		return "connection\x00" + s.ID.String() + "\x00" + key
+	}
+	return "user\x00" + s.User() + "\x00" + key
 }
 
 // Find gives the rules of the frame's channel, and whether the session has the

@@ -48,7 +48,7 @@ func (srv *Server) SetLimits(l Limits) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Frames)) {
 		if srv.frames[name] == nil {
-			return fmt.Errorf("frames.%s: is not a type of frame that clients send; those are %s", name, strings.Join(slices.Sorted(maps.Keys(srv.frames)), ", "))
+			return fmt.Errorf("frames.%s: is not a type of frame that clients send; those are %s", name, strings.Join(srv.Types(), ", "))
 		}
 		if err := l.Frames[name].Validate(); err != nil {
 			return fmt.Errorf("frames.%s: %w", name, err)
@@ -63,6 +63,9 @@ func (srv *Server) SetLimits(l Limits) error {
 	srv.limits.Store(next)
 	return nil
 }
+
+// Types lists the types of frames that clients send, by name.
+func (srv *Server) Types() []string { return slices.Sorted(maps.Keys(srv.frames)) }
 
 // allowsUser counts something that a client has sent against its user's rate.
 // False: the client has been told that it is too fast.

@@ -162,6 +162,8 @@ func rule(space *hub.Space, verb auth.Verb) auth.Who {
 		return space.PresenceTo
 	case auth.History:
 		return space.History
+	case auth.Patch:
+		return space.Patch
 	}
 	return auth.Server
 }
@@ -176,9 +178,10 @@ func (s *Session) Space(ctx context.Context, f *protocol.Frame, verb auth.Verb) 
 	return channel, space, err
 }
 
-var words = map[auth.Verb]string{auth.Sub: "subscribe to", auth.Pub: "publish to", auth.Presence: "see the presence of", auth.History: "read the history of"}
+var words = map[auth.Verb]string{auth.Sub: "subscribe to", auth.Pub: "publish to", auth.Presence: "see the presence of", auth.History: "read the history of", auth.Patch: "change"}
 
-// Recheck ends the subscriptions that the session has no right to any more.
+// Recheck ends the subscriptions that the session has no right to any more, and
+// shows in the others what it may see now.
 func (s *Session) Recheck() {
 	id := s.Identity()
 	for _, sub := range s.Subs() {
@@ -195,6 +198,9 @@ func (s *Session) Recheck() {
 		if s.srv.cfg.Hub.Unsubscribe(&s.Conn, ch.Name()) {
 			s.SendFrame(Unsubscribed(ch.Name(), why), nil)
 		}
+	}
+	if review := s.srv.Hooks().Review; review != nil {
+		review(s)
 	}
 }
 

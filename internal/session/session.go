@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,7 @@ func (s *Session) callsLocked() *calls {
 type Opening struct {
 	Token        string        // query or header; "": none
 	User, Device string        // query, in development mode
+	Roles        string        // alike, with commas between them
 	Encoding     int           // of the hub's encodings
 	Request      *http.Request // nil unless somebody asks for it; see [Server.Asks]
 }
@@ -165,7 +167,13 @@ func (srv *Server) Identify(ctx context.Context, o Opening) (identity auth.Ident
 		if err = protocol.UserID("user", o.User); err == nil {
 			err = protocol.DeviceID("device", o.Device)
 		}
-		return auth.Identity{User: o.User, Device: o.Device}, err == nil, err
+		identity = auth.Identity{User: o.User, Device: o.Device}
+		if err == nil && o.Roles != "" {
+			if identity.Roles, err = auth.ParseRoles(strings.Split(o.Roles, ",")); err != nil {
+				err = fault.Field("role", "%s", strings.TrimPrefix(err.Error(), "roles: "))
+			}
+		}
+		return identity, err == nil, err
 	}
 	return auth.Identity{}, false, nil
 }

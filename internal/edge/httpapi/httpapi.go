@@ -103,11 +103,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer bodies.Put(body)
 	ctx := verb.WithCaller(r.Context(), verb.Caller{Name: key.Name, Scopes: key.Scopes})
+	params := body.Bytes()
+	if field := patchTypes[mediaType(r)]; field != "" {
+		params, err = wrapped(field, params, name, r.URL.Query())
+	}
 	var result []byte
-	if name == "batch" {
-		result, err = a.batch(ctx, key, body.Bytes())
-	} else {
-		result, err = a.run(ctx, key, name, body.Bytes(), r.Header.Get("Idempotency-Key"))
+	switch {
+	case err != nil:
+	case name == "batch":
+		result, err = a.batch(ctx, key, params)
+	default:
+		result, err = a.run(ctx, key, name, params, r.Header.Get("Idempotency-Key"))
 	}
 	if err != nil {
 		a.fail(w, err)
@@ -253,12 +259,23 @@ func called(r *http.Request, key *auth.APIKey) *http.Request {
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
+// mediaType is the type of a request's body; "" when it is none.
+func mediaType(r *http.Request) string {
+	ct := r.Header.Get("Content-Type")
+	if ct == "application/json" {
+		return ct
+	}
+	mt, _, err := mime.ParseMediaType(ct)
+	if err != nil {
+		return ""
+	}
+	return mt
+}
+
 // read reads the body into a pooled buffer, within the limit.
 func (a *API) read(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, error) {
-	if ct := r.Header.Get("Content-Type"); ct != "application/json" {
-		if mt, _, err := mime.ParseMediaType(ct); err != nil || mt != "application/json" {
-			return nil, fault.Field("Content-Type", "must be application/json")
-		}
+	if mt := mediaType(r); mt != "application/json" && patchTypes[mt] == "" {
+		return nil, fault.Field("Content-Type", "must be application/json")
 	}
 	limit := a.settings.Load().Body
 	if r.ContentLength > limit {

@@ -22,9 +22,9 @@ type effect byte
 
 const (
 	effectNone    effect = iota
-	effectMessage        // msg: the connection has the channel up to seq
+	effectMessage        // msg, patch: the connection has the channel up to seq
 	effectRecall         // recall: so it does, when this stands in the sequence
-	effectGap            // gap: it stands behind to, in the epoch
+	effectGap            // gap: it stands behind to, in the epoch; snapshot: it has that version
 	effectBegin          // ok to sub, subscribed: the channel is a log; it ends at seq now
 	effectCheck          // it may not be subscribed to the channel any more
 	effectBye            // seq is when to come back, in milliseconds; zero: not
@@ -100,7 +100,9 @@ func kindOf(frame []byte) (string, bool) {
 	switch string(name) {
 	case protocol.TypeMsg:
 		return protocol.TypeMsg, true
-	case protocol.TypeOK, protocol.TypeError, protocol.TypeGap, protocol.TypeRecall, protocol.TypeSubscribed, protocol.TypeUnsubscribed, protocol.TypeBye:
+	case protocol.TypePatch:
+		return protocol.TypePatch, true
+	case protocol.TypeSnapshot, protocol.TypeOK, protocol.TypeError, protocol.TypeGap, protocol.TypeRecall, protocol.TypeSubscribed, protocol.TypeUnsubscribed, protocol.TypeBye:
 		return string(name), true
 	}
 	return "", false
@@ -125,6 +127,10 @@ func read(kind string, o *protocol.Object) (r record) {
 		if r.seq = number("seq"); r.seq > 0 && len(r.channel) > 0 && r.channel[0] != '@' {
 			r.effect = effectMessage
 		}
+	case protocol.TypePatch:
+		r.effect, r.seq = effectMessage, number("version")
+	case protocol.TypeSnapshot:
+		r.effect, r.seq, r.epoch = effectGap, number("version"), text("epoch")
 	case protocol.TypeRecall:
 		r.effect, r.seq = effectRecall, number("seq")
 	case protocol.TypeGap:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/edge/stream"
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/protocol"
 )
@@ -101,8 +102,12 @@ func (d *Door) subscription(word string, i int, channel string, at *place, last 
 	b = protocol.AppendString(append(b, `,"channel":`...), channel)
 	switch {
 	case at != nil:
+		place := `,"seq":`
+		if space := d.space(channel); space != nil && space.IsDoc() {
+			place = `,"version":`
+		}
 		b = protocol.AppendString(append(b, `,"since":{"epoch":`...), at.epoch)
-		b = append(strconv.AppendUint(append(b, `,"seq":`...), at.seq, 10), '}')
+		b = append(strconv.AppendUint(append(b, place...), at.seq, 10), '}')
 	case last > 0 && d.isLog(channel):
 		b = strconv.AppendInt(append(b, `,"last":`...), last, 10)
 	}
@@ -111,10 +116,15 @@ func (d *Door) subscription(word string, i int, channel string, at *place, last 
 
 // isLog tells whether a channel keeps what is said; other channels know no last.
 func (d *Door) isLog(channel string) bool {
+	space := d.space(channel)
+	return space != nil && space.IsLog()
+}
+
+// space gives the rules of a channel; nil when there are none.
+func (d *Door) space(channel string) *hub.Space {
 	namespace, err := protocol.Namespace("channel", channel)
 	if err != nil {
-		return false
+		return nil
 	}
-	space := d.cfg.Sessions.Hub().Space(namespace)
-	return space != nil && space.IsLog()
+	return d.cfg.Sessions.Hub().Space(namespace)
 }

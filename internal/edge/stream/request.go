@@ -93,7 +93,7 @@ func (s *Server) Opening(r *http.Request, kind *Kind, token, user, device string
 		return o, fault.Field("token", "has %d bytes; at most %d are allowed", len(token), maxToken)
 	}
 	if s.settings.Load().Dev {
-		o.User = user
+		o.User, o.Roles = user, r.URL.Query().Get("role")
 	}
 	return o, nil
 }

@@ -260,7 +260,7 @@ func openingOf(r *http.Request, dev bool) session.Opening {
 		o.Token = q.Get("token")
 	}
 	if dev {
-		o.User, o.Device = q.Get("user"), q.Get("device")
+		o.User, o.Device, o.Roles = q.Get("user"), q.Get("device"), q.Get("role")
 	}
 	return o
 }

@@ -4,13 +4,15 @@
 //
 // Messages of an event channel are handed to whoever is subscribed at that
 // moment and kept nowhere. Those of a log channel are stored first; what happens
-// to them then is the business of internal/feed.
+// to them then is the business of internal/feed. Documents are subscribed to here,
+// too; their patches are not published (internal/feature/document).
 package channel
 
 import (
 	"time"
 
 	"github.com/skein-realtime/skein/internal/auth"
+	"github.com/skein-realtime/skein/internal/document"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
@@ -24,6 +26,7 @@ import (
 type Config struct {
 	Hub           *hub.Hub
 	Feeds         *feed.Feeds
+	Documents     *document.Documents
 	Memo          *verb.Memo
 	Subscriptions func() int // per connection
 	Message       func() int // bytes of data of a message that is stored
@@ -33,6 +36,7 @@ type Config struct {
 type Feature struct {
 	hub           *hub.Hub
 	feeds         *feed.Feeds
+	documents     *document.Documents
 	memo          *verb.Memo
 	subscriptions func() int
 	limit         func() int
@@ -40,7 +44,7 @@ type Feature struct {
 
 // New registers the feature's frames and verbs.
 func New(cfg Config, sessions *session.Server, verbs *verb.Registry) *Feature {
-	f := &Feature{hub: cfg.Hub, feeds: cfg.Feeds, memo: cfg.Memo, subscriptions: cfg.Subscriptions, limit: cfg.Message}
+	f := &Feature{hub: cfg.Hub, feeds: cfg.Feeds, documents: cfg.Documents, memo: cfg.Memo, subscriptions: cfg.Subscriptions, limit: cfg.Message}
 	f.registerFrames(sessions)
 	f.registerVerbs(verbs)
 	return f

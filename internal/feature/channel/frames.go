@@ -40,9 +40,12 @@ func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Fram
 		}
 	}
 	opt := hub.SubOptions{Presence: presence, Limit: f.subscriptions(), By: by, User: &user}
-	if space.IsLog() {
+	switch {
+	case space.IsLog():
 		err = f.subLog(ctx, s, fr, channel, space, opt)
-	} else {
+	case space.IsDoc():
+		err = f.subDoc(ctx, s, fr, channel, space, opt)
+	default:
 		err = f.subEvent(s, fr, channel, space, opt)
 	}
 	if f.hub.Space(space.Name) != space {
@@ -115,6 +118,9 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 		err = session.Denied(publish, channel)
 	}
 	if err != nil {
+		return err
+	}
+	if err := f.takes("channel", space); err != nil {
 		return err
 	}
 	event, err := eventOf(&fr.Object)

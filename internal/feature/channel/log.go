@@ -84,15 +84,8 @@ func fromOf(o *protocol.Object) (from feed.From, err error) {
 // pubLog stores a client's message.
 func (f *Feature) pubLog(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, event string, data []byte, key string) error {
 	m := message(channel, event, data, s.Sender())
-	scope := ""
-	if key != "" {
-		scope = "user\x00" + s.User() + "\x00" + key
-		if s.User() == "" {
-			scope = "connection\x00" + s.ID.String() + "\x00" + key
-		}
-	}
 	var except []*hub.Conn
-	a, err := f.store(ctx, m, space, scope, nil)
+	a, err := f.store(ctx, m, space, s.KeyScope(key), nil)
 	if err != nil {
 		return err
 	}
@@ -151,6 +144,9 @@ func (f *Feature) Publish(ctx context.Context, from protocol.Sender, channel, ev
 		return err
 	}
 	if event, err = protocol.Event("event", event); err != nil {
+		return err
+	}
+	if err := f.takes("channel", space); err != nil {
 		return err
 	}
 	m := message(channel, event, data, from)

@@ -211,7 +211,9 @@ func (f *Feature) publishVerb(ctx context.Context, p PublishParams) (PublishResu
 		var err error
 		switch {
 		case t.Channel != "":
-			spaces[i], err = f.space(at+".channel", t.Channel)
+			if spaces[i], err = f.space(at+".channel", t.Channel); err == nil {
+				err = f.takes(at+".channel", spaces[i])
+			}
 		case t.Members != "":
 			_, err = f.space(at+".members", t.Members)
 		}

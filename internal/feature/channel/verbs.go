@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/skein-realtime/skein/internal/document"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
@@ -104,6 +105,11 @@ func (f *Feature) subscribeAs(ctx context.Context, c *hub.Conn, channel string, 
 			return session.Subscribed(channel, "server", func(b []byte) []byte { return appendHead(b, j) })
 		})
 	}
+	if space.IsDoc() {
+		return f.documents.Subscribe(ctx, c, channel, space, document.From{Echo: true}, opt, func(j document.Joining) []byte {
+			return session.Subscribed(channel, "server", func(b []byte) []byte { return appendVersion(b, j) })
+		})
+	}
 	opt.Reply = func() []byte { return session.Subscribed(channel, "server", nil) }
 	return f.hub.Subscribe(c, channel, space, opt)
 }
@@ -147,7 +153,7 @@ type ChannelItem struct {
 	Kind        string `json:"kind"`
 	Subscribers int    `json:"subscribers"`
 	Users       int    `json:"users"`
-	Head        uint64 `json:"head,omitempty" jsonschema:"seq of the newest message of a log channel"`
+	Head        uint64 `json:"head,omitempty" jsonschema:"seq of the newest message of a log channel; version of a document"`
 }
 
 // ChannelsPage is a page of them, by name.
@@ -183,6 +189,8 @@ func (f *Feature) channelsVerb(_ context.Context, p ChannelsParams) (ChannelsPag
 		item := ChannelItem{Channel: name, Kind: ch.Space().Kind, Subscribers: connections, Users: users}
 		if ch.Space().IsLog() {
 			item.Head = f.feeds.Head(name)
+		} else if ch.Space().IsDoc() {
+			item.Head = f.documents.Head(name)
 		}
 		page.Items = append(page.Items, item)
 	}

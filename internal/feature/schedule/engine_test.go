@@ -472,6 +472,7 @@ func TestTheStoreFailsForAWhile(t *testing.T) {
 		n := w.idle("a", nil)
 		st := &moody{Store: w.store}
 		n.Start(st, false)
+		n.Begin()
 		w.Cleanup(n.Close)
 		start := time.Now()
 		n.must("put", `{"name":"fast","every":"5s","verb":"note"}`)

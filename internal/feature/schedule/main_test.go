@@ -98,6 +98,7 @@ func (w *world) node(name string, shared bool) *node {
 	w.Helper()
 	n := w.idle(name, nil)
 	n.Start(w.store, shared)
+	n.Begin()
 	w.Cleanup(n.Close)
 	return n
 }

@@ -39,6 +39,7 @@ func TestAHundredThousandSchedules(t *testing.T) {
 	st := &recording{Store: w.store}
 	n := w.idle("a", nil)
 	n.Start(st, false)
+	n.Begin()
 	t.Cleanup(n.Close)
 	const total, soon = 100_000, 50
 	n.must("put", `{"name":"s00000","every":"24h","verb":"note"}`)

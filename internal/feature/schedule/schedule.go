@@ -135,8 +135,9 @@ func New(cfg Config) *Feature {
 	return f
 }
 
-// Start begins to run what is due. shared tells that other nodes use the store,
-// too. It is called once; after [Feature.Close] it does nothing.
+// Start says where schedules are kept, so that the verbs work. shared tells that
+// other nodes use the store, too. It is called once; after [Feature.Close] it does
+// nothing.
 func (f *Feature) Start(st Store, shared bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -144,7 +145,15 @@ func (f *Feature) Start(st Store, shared bool) {
 		return
 	}
 	f.engine = newEngine(f, st, shared)
-	f.engine.work.Go(f.engine.loop)
+}
+
+// Begin runs what is due from now on. It is called once, after Start.
+func (f *Feature) Begin() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.engine != nil && !f.closed {
+		f.engine.work.Go(f.engine.loop)
+	}
 }
 
 // Close begins no more runs and waits for those that are going on; after five

@@ -278,6 +278,7 @@ func TestWhoMayNotRunAVerbMayNotScheduleIt(t *testing.T) {
 			}
 		})
 		n.Start(w.store, false)
+		n.Begin()
 		w.Cleanup(n.Close)
 		const put = `{"name":"x","every":"1h","verb":"note"}`
 		if _, failed := n.try("put", put); failed != "denied: no scope for note" {
@@ -310,6 +311,7 @@ func TestWithoutAStoreNothingWorks(t *testing.T) {
 		}
 		n.Close()
 		n.Start(w.store, false)
+		n.Begin()
 		if _, failed := n.try("list", `{}`); failed != "unavailable: the server is shutting down" {
 			w.Errorf("after Close: %s", failed)
 		}

@@ -1,0 +1,89 @@
+// Package sdk serves the JavaScript client under /sdk/, so that a page needs no
+// bundler: import {connect} from "/sdk/skein.js".
+//
+// The file is bundled from sdk/js when the program is built (make sdk) and is no part
+// of the repository; a program that was built without it answers 404 and says why.
+// The package stores nothing and starts nothing.
+package sdk
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"net/http"
+	"strings"
+	"time"
+)
+
+//go:embed all:dist
+var files embed.FS
+
+// Missing is what a program says that was built without the client.
+const Missing = "this program was built without the JavaScript client; build it with make build, or install @skein-realtime/client"
+
+// Handler serves the client. Mount it at /sdk/.
+func Handler() http.Handler {
+	plain, err := files.ReadFile("dist/skein.js")
+	if err != nil {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, Missing, http.StatusNotFound) })
+	}
+	packed := compressed(plain)
+	sum := sha256.Sum256(plain)
+	etag := hex.EncodeToString(sum[:8])
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/sdk/skein.js" {
+			http.NotFound(w, r)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Type", "text/javascript; charset=utf-8")
+		h.Set("X-Content-Type-Options", "nosniff")
+		// It holds nothing but itself, and pages of other origins import it, too.
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		// It is asked for again each time and answered with 304 when it is the same, so
+		// a new server never meets an old client.
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Vary", "Accept-Encoding")
+		body := plain
+		if packed != nil && acceptsGzip(r) {
+			body = packed
+			h.Set("Content-Encoding", "gzip")
+			h.Set("ETag", `"`+etag+`-gzip"`)
+		} else {
+			h.Set("ETag", `"`+etag+`"`)
+		}
+		http.ServeContent(w, r, "skein.js", time.Time{}, bytes.NewReader(body))
+	})
+}
+
+func compressed(plain []byte) []byte {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return nil
+	}
+	if _, err := w.Write(plain); err != nil || w.Close() != nil {
+		return nil
+	}
+	return b.Bytes()
+}
+
+// acceptsGzip tells whether a client takes gzip (RFC 9110 section 12.5.3).
+func acceptsGzip(r *http.Request) bool {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			q, given := strings.CutPrefix(strings.ReplaceAll(strings.ToLower(weight), " ", ""), "q=")
+			return !given || strings.Trim(q, "0.") != ""
+		}
+	}
+	return false
+}

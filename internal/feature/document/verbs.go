@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"github.com/skein-realtime/skein/internal/document"
 	"github.com/skein-realtime/skein/internal/fault"
@@ -155,11 +156,16 @@ func (f *Feature) put(ctx context.Context, in PutParams) (Result, error) {
 // renamed makes an error name the field that its operation was made of.
 func renamed(err error, from, to string) error {
 	e := fault.Of(err)
-	if e == nil || len(e.Message) < len(from) || e.Message[:len(from)] != from {
+	if e == nil || from == to {
 		return err
 	}
 	c := *e
-	c.Message, c.Field = to+e.Message[len(from):], to
+	if rest, ok := strings.CutPrefix(c.Message, from); ok {
+		c.Message = to + rest
+	}
+	if rest, ok := strings.CutPrefix(c.Field, from); ok {
+		c.Field = to + rest
+	}
 	return &c
 }
 

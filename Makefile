@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help run build sdk test test-go test-browser test-socketio lint fuzz bench autobahn clean
+.PHONY: help run build sdk test test-go test-browser test-socketio test-sdk lint fuzz bench autobahn clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ build: sdk ## build bin/skein
 sdk: ## bundle the JavaScript client that the server gives out
 	@$(GO) run -C tools ./sdk ../sdk/js/src/index.ts ../internal/edge/sdk/dist/skein.js
 
-test: test-go test-browser test-socketio ## run every test; on Debian as root, installs what they need
+test: test-go test-browser test-socketio test-sdk ## run every test; on Debian as root, installs what they need
 
 test-go: sdk ## run the Go tests with the race detector, and the protocol vectors
 	@tools/setup-test go
@@ -32,6 +32,12 @@ test-browser: build ## drive the demo pages in Chromium
 test-socketio: ## let the clients of Socket.IO, all versions, talk to the server
 	@tools/setup-test browser
 	@cd test/socketio && export PATH="$(CURDIR)/.cache/node/bin:$$PATH" && npm ci --no-audit --no-fund --silent && npm test
+
+test-sdk: build ## test the JavaScript client in Node, Chromium, Deno and Bun, and its package
+	@tools/setup-test browser
+	@export PATH="$(CURDIR)/.cache/node/bin:$$PATH" BINARY_UNDER_TEST=$(CURDIR)/bin/skein && \
+		cd sdk/js && npm ci --no-audit --no-fund --silent && npm run --silent lint && npm test && \
+		cd ../../test/sdk && npm ci --no-audit --no-fund --silent && npm test
 
 lint: ## check format, vet, staticcheck
 	@tools/lint
@@ -46,4 +52,4 @@ autobahn: build ## run the Autobahn suite against the echo endpoint; CASES=--exc
 	@tools/autobahn $(CASES)
 
 clean: ## remove what the targets built
-	@rm -rf bin internal/edge/sdk/dist/skein.js test/browser/node_modules test/socketio/node_modules
+	@rm -rf bin internal/edge/sdk/dist/skein.js test/browser/node_modules test/socketio/node_modules test/sdk/node_modules sdk/js/node_modules sdk/js/dist sdk/js/build

@@ -1,0 +1,2 @@
+export function parse(text: string): any;
+export function stringify(value: any): string;

@@ -1,0 +1,136 @@
+// What comes from the server, as the application sees it. The protocol says what
+// each member means.
+
+/** @internal */
+export interface Frame {
+  type: string;
+  [member: string]: any;
+}
+
+/** Names of events, each with the type of its data. */
+export type Events = Record<string, any>;
+
+/** Who did something; absent members: an anonymous connection, no device. */
+export interface From {
+  user?: string;
+  device?: string;
+  connection?: string;
+}
+
+/** A message; `E` makes it a union by `event`. Times are milliseconds since 1970. */
+export type Message<E extends Events = Events> = {
+  [K in keyof E & string]: {
+    channel: string;
+    id: string;
+    /** Its place in a log channel or in the inbox. */
+    seq?: number;
+    event: K;
+    data: E[K];
+    /** Absent: the server published it. */
+    from?: From;
+    time: number;
+    category?: string;
+    expires?: number;
+  };
+}[keyof E & string];
+
+/** A volatile event about a channel. */
+export interface Notice {
+  channel: string;
+  event: string;
+  data?: any;
+  from?: From;
+  time: number;
+}
+
+/** Messages `from` to `to` of a log channel are gone; `to` below `from`: its history has begun anew. */
+export interface Gap {
+  channel: string;
+  from: number;
+  to: number;
+  epoch: string;
+}
+
+/** A message was withdrawn. */
+export interface Recall {
+  channel: string;
+  seq: number;
+  id: string;
+}
+
+/** Messages that this reader was too slow for. */
+export interface Dropped {
+  channel: string;
+  count: number;
+  /** True: an iterator of this client dropped them, not the server. */
+  local?: boolean;
+}
+
+/** A connection came to a channel or changed what it shows there, or went. */
+export interface Visit {
+  channel: string;
+  user?: string;
+  connection: string;
+  data?: any;
+  time: number;
+}
+
+/** How many are there, of a channel that is too large to tell who, or has become small again. */
+export interface Crowd {
+  channel: string;
+  connections: number;
+  users: number;
+  large?: boolean;
+}
+
+export type Kind = "event" | "log" | "doc";
+
+/** A subscription has begun, or has begun anew. */
+export interface Opened {
+  channel: string;
+  kind: Kind;
+  epoch?: string;
+  seq?: number;
+  version?: number;
+  /** After a lost connection, and with `since`: nothing is missing. */
+  recovered?: boolean;
+}
+
+/** The server has subscribed this connection, or ended a subscription. */
+export interface Subscribed {
+  channel: string;
+  reason: string;
+}
+
+/** What the server says of a connection when it lets it in. */
+export interface Welcome {
+  connection: string;
+  user?: string;
+  device?: string;
+  /** Seconds. */
+  heartbeat: number;
+  session: Record<string, any>;
+  channels?: string[];
+  expires?: number;
+  time: number;
+}
+
+/** The answer to a publish. */
+export interface Published {
+  message: string;
+  seq?: number;
+  connections: number;
+  users: number;
+  stored: boolean;
+  duplicate?: boolean;
+  /** The application's answer; the message was not published then, and nothing else is here. */
+  reply?: any;
+}
+
+/** A page of a log channel, the oldest first. */
+export interface History<E extends Events = Events> {
+  messages: (Message<E> & { recalled?: boolean })[];
+  more: boolean;
+  epoch: string;
+  seq: number;
+}

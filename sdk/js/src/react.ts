@@ -1,0 +1,118 @@
+"use client"; // what it means to frameworks that render on a server
+
+// Hooks for React. The client's values keep their identity until they change, so
+// that a component is drawn again only when something that it shows is new.
+
+import { createContext, createElement, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
+import type { Channel, ChannelOptions, Document, Events, Message, Presence, Published, Skein, SkeinError, State } from "./index.js";
+
+const Context = createContext<Skein | undefined>(undefined);
+
+/** Gives the client to the components below. */
+export function SkeinProvider({ skein, children }: { skein: Skein; children?: ReactNode }): ReactNode {
+  return createElement(Context.Provider, { value: skein }, children);
+}
+
+function useClient(): Skein {
+  const skein = useContext(Context);
+  if (!skein) throw new Error("there is no SkeinProvider above this component");
+  return skein;
+}
+
+/** The client, and how it is connected. */
+export function useSkein(): { skein: Skein; state: State; error: SkeinError | undefined; user: string | undefined } {
+  const skein = useClient();
+  const state = useSyncExternalStore(
+    useCallback((changed) => skein.on("state", changed), [skein]),
+    () => skein.state,
+    () => "connecting" as const,
+  );
+  return { skein, state, error: skein.error, user: skein.user };
+}
+
+/** The refusal of something that a component listens to, until it is there again. */
+function useRefusal(handle: { on(event: "error", listener: (error: SkeinError) => void): () => void }): SkeinError | undefined {
+  const [refusal, setRefusal] = useState<{ handle: object; error: SkeinError }>();
+  useEffect(() => handle.on("error", (error) => setRefusal({ handle, error })), [handle]);
+  return refusal?.handle === handle ? refusal.error : undefined;
+}
+
+/**
+ * A document, or what `select` takes of it; subscribed while the component is
+ * there. The second value changes it. The third is why it is refused.
+ */
+export function useDocument<T = any>(name: string): readonly [T | undefined, Document<T>, SkeinError | undefined];
+export function useDocument<T, S>(name: string, select: (value: T | undefined) => S): readonly [S, Document<T>, SkeinError | undefined];
+export function useDocument(name: string, select: (value: any) => unknown = (value) => value): readonly [unknown, Document, SkeinError | undefined] {
+  const document = useClient().document(name);
+  const refusal = useRefusal(document);
+  // A selector may make a new object each time: the same value gives the same one.
+  const last = useRef<{ document: Document; value: unknown; select: unknown; selected: unknown }>(undefined);
+  const snapshot = () => {
+    const { value } = document;
+    const known = last.current;
+    if (known && known.document === document && known.value === value && known.select === select) return known.selected;
+    last.current = { document, value, select, selected: select(value) };
+    return last.current.selected;
+  };
+  const selected = useSyncExternalStore(useCallback((changed) => document.on("change", changed), [document]), snapshot, () => select(undefined));
+  return [selected, document, refusal];
+}
+
+export interface UseChannelOptions extends ChannelOptions {
+  /** How many messages are kept, the newest. Default 100. */
+  limit?: number;
+}
+
+/** A channel and its newest messages since the component is there; withdrawn ones are taken out. Options are those of the first time. */
+export function useChannel<E extends Events = Events>(name: string, options: UseChannelOptions = {}): {
+  messages: readonly Message<E>[];
+  publish: <K extends keyof E & string>(event: K, data: E[K]) => Promise<Published>;
+  channel: Channel<E>;
+  error: SkeinError | undefined;
+} {
+  const { limit = 100, ...rest } = options;
+  const channel = useClient().channel<E>(name, rest);
+  const error = useRefusal(channel as Channel);
+  const kept = useRef<{ channel: Channel<E>; messages: readonly Message<E>[] }>({ channel, messages: [] });
+  if (kept.current.channel !== channel) kept.current = { channel, messages: [] };
+  const messages = useSyncExternalStore(
+    useCallback((changed) => {
+      const keep = (list: readonly Message<E>[]) => {
+        kept.current = { channel, messages: list };
+        changed();
+      };
+      const offs = [
+        channel.on("message", (message) => keep([...kept.current.messages, message].slice(-limit))),
+        channel.on("recall", ({ id }) => keep(kept.current.messages.filter((message) => message.id !== id))),
+      ];
+      return () => offs.forEach((off) => off());
+    }, [channel, limit]),
+    () => kept.current.messages,
+    () => none as readonly Message<E>[],
+  );
+  const publish = useCallback(<K extends keyof E & string>(event: K, data: E[K]) => channel.publish(event, data), [channel]);
+  return { messages, publish, channel, error };
+}
+
+const none: readonly never[] = [];
+
+/** Who is in a channel, while the component is there; `set` shows something of oneself. */
+export function usePresence(name: string): {
+  members: Presence["members"];
+  connections: number;
+  users: number;
+  large: boolean;
+  set: (data: unknown) => Promise<void>;
+  error: SkeinError | undefined;
+} {
+  const presence = useClient().presence(name);
+  const error = useRefusal(presence);
+  const members = useSyncExternalStore(
+    useCallback((changed) => presence.on("change", changed), [presence]),
+    () => presence.members,
+    () => none,
+  );
+  const set = useCallback((data: unknown) => presence.set(data), [presence]);
+  return { members, connections: presence.connections, users: presence.users, large: presence.large, set, error };
+}

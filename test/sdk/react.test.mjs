@@ -1,0 +1,84 @@
+// The React example of the README in Chromium, in strict mode, which mounts each
+// component twice.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { api, build, freePort, start } from "../browser/server.mjs";
+import { buildClient, esbuild, launch, sdk } from "./client.mjs";
+
+let binary, browser, server, context, bundle;
+
+before(async () => {
+  buildClient();
+  binary = build();
+  browser = await launch();
+  server = await start(binary.path, await freePort());
+  const { build: bundleWith } = await esbuild();
+  const result = await bundleWith({
+    stdin: {
+      resolveDir: join(sdk, "examples"),
+      loader: "jsx",
+      contents: `
+        import { StrictMode, createElement, useState } from "react";
+        import { createRoot } from "react-dom/client";
+        import { App } from "./react.jsx";
+        function Switch() {
+          const [on, setOn] = useState(true);
+          return createElement("div", null, createElement("button", { id: "switch", onClick: () => setOn(!on) }), on ? createElement(App) : null);
+        }
+        createRoot(document.getElementById("root")).render(createElement(StrictMode, null, createElement(Switch)));`,
+    },
+    bundle: true, write: false, format: "esm", jsx: "automatic",
+    define: { "process.env.NODE_ENV": '"development"' },
+  });
+  bundle = result.outputFiles[0].text;
+  context = await browser.newContext();
+  context.setDefaultTimeout(20_000);
+  await context.route("**/react.html*", (route) => route.fulfill({
+    contentType: "text/html",
+    body: '<!doctype html><title>React</title><div id="root"></div><script type="module" src="/react.js"></script>',
+  }));
+  await context.route("**/react.js", (route) => route.fulfill({ contentType: "text/javascript", body: bundle }));
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  binary?.remove();
+});
+
+test("hooks show what happens in other windows, and subscribe as long as they are there", async () => {
+  const pages = [];
+  const complaints = [];
+  for (const user of ["ana", "ben"]) {
+    const page = await context.newPage();
+    page.on("pageerror", (error) => complaints.push(String(error)));
+    page.on("console", (m) => m.type() === "error" && complaints.push(m.text()));
+    const sent = [];
+    page.on("websocket", (ws) => ws.on("framesent", ({ payload }) => sent.push(JSON.parse(payload))));
+    await page.goto(`${server.base}/react.html?user=${user}`);
+    await page.locator("#state", { hasText: "connected" }).waitFor();
+    pages.push({ page, sent });
+  }
+  const [{ page: a, sent }, { page: b }] = pages;
+  await a.locator("#who", { hasText: "ana, ben" }).waitFor();
+  await b.locator("#who", { hasText: "ana, ben" }).waitFor();
+
+  await Promise.all([a.locator("#gold").click(), b.locator("#gold").click()]);
+  for (const { page } of pages) await page.locator("#gold", { hasText: "2" }).waitFor();
+  assert.equal((await api(server, "doc.get", { channel: "game:42" })).data.gold, 2);
+
+  await a.locator("#say").click();
+  for (const { page } of pages) await page.locator("#log li", { hasText: "Hello" }).waitFor();
+
+  const subs = (type) => sent.filter((frame) => frame.type === type).map(({ channel }) => channel).sort();
+  assert.deepEqual(subs("unsub"), [], "strict mode does not leave and come back");
+  await a.locator("#switch").click();
+  await b.locator("#who", { hasText: /^ben$/ }).waitFor();
+  assert.deepEqual(subs("unsub"), ["game:42", "room:7"]);
+  await a.locator("#switch").click();
+  await a.locator("#gold", { hasText: "2" }).waitFor();
+  await b.locator("#who", { hasText: "ben, ana" }).waitFor(); // in the order in which they came
+  assert.deepEqual(complaints, []);
+});

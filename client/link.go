@@ -60,6 +60,9 @@ func (o *opening) address(door string) string {
 	q := url.Values{}
 	if o.User != "" {
 		q.Set("user", o.User)
+		if o.Role != "" {
+			q.Set("role", o.Role)
+		}
 	}
 	// Where a connect frame is sent the device stands there.
 	if o.Device != "" && (door == "/sse" || o.User != "") {

@@ -37,6 +37,9 @@ type Options struct {
 	// User connects as this user without a token, which servers in development mode
 	// alone accept. "": nobody.
 	User string
+	// Role is the user's role in development mode, for the rules of documents;
+	// several with commas between them. Empty: none.
+	Role string
 	// Data is encoded as JSON and handed to the application that decides who comes in,
 	// with WebSocket and long polling. Nil: none.
 	Data any

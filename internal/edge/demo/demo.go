@@ -4,7 +4,8 @@
 //
 // Every page gets a content security policy that allows its own inline script
 // and style, by hash, and a connection to the server that it came from, and
-// nothing else; ticker.html may load the Socket.IO client from there, too.
+// nothing else; those that are written with a client may load that one file from
+// there, too.
 //
 // [Ticker] is what that page shows: the only goroutine here, which the server
 // starts and stops. The package stores nothing.
@@ -32,10 +33,11 @@ type page struct {
 	body   []byte
 	etag   string
 	policy string // content security policy; %HOST% and %CLIENT% stand for sources at the server's address
+	client string // path of the client that it loads; "": none
 }
 
 var (
-	inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+	inlineScript = regexp.MustCompile(`(?s)<script(?: type="module")?>(.*?)</script>`)
 	inlineStyle  = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
 	// hostAndPort is what may stand in a policy; any other Host gets 'self' alone.
 	hostAndPort = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$|^\[[0-9A-Fa-f:]+\](:[0-9]+)?$`)
@@ -49,10 +51,10 @@ func Handler() http.Handler {
 		if name == "" {
 			name = "index.html"
 		}
-		p, found := pages[name]
-		if name == "ticker" { // its address is written down in guides without the ending
-			p, found = pages["ticker.html"]
+		if name == "ticker" || name == "game" { // their addresses are written down in guides without the ending
+			name += ".html"
 		}
+		p, found := pages[name]
 		if !found {
 			http.NotFound(w, r)
 			return
@@ -80,30 +82,47 @@ func Handler() http.Handler {
 func read(fsys fs.FS) map[string]*page {
 	pages := map[string]*page{}
 	names, _ := fs.Glob(fsys, "pages/*.html")
-	ten, _ := fs.ReadFile(fsys, "pages/ten.html")
+	// The index shows the scripts of the smallest pages, so that what is shown is
+	// what runs.
+	shown := map[string][]byte{}
+	for _, small := range []string{"ten.html", "points.html"} {
+		body, _ := fs.ReadFile(fsys, "pages/"+small)
+		if script := inlineScript.FindSubmatch(body); script != nil {
+			shown[small] = []byte(html.EscapeString(strings.TrimSpace(string(script[1]))))
+		}
+	}
 	for _, name := range names {
 		body, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			continue
 		}
-		// The index shows the script of the smallest page, so that what is shown
-		// is what runs.
-		if script := inlineScript.FindSubmatch(ten); script != nil {
-			shown := html.EscapeString(strings.TrimSpace(string(script[1])))
-			body = bytes.ReplaceAll(body, []byte("<!-- the script of ten.html -->"), []byte(shown))
+		for small, script := range shown {
+			body = bytes.ReplaceAll(body, []byte("<!-- the script of "+small+" -->"), script)
 		}
 		sum := sha256.Sum256(body)
 		pages[strings.TrimPrefix(name, "pages/")] = &page{
 			body:   body,
 			etag:   `"` + hex.EncodeToString(sum[:8]) + `"`,
-			policy: policyOf(body, name == "pages/ticker.html"),
+			policy: policyOf(body, clientOf(name) != ""),
+			client: clientOf(name),
 		}
 	}
 	return pages
 }
 
-// policyOf allows what is inside a page and nothing from outside, but for the
-// Socket.IO client of the same server when the page loads it.
+// clientOf is what a page loads from its own server besides itself.
+func clientOf(name string) string {
+	switch name {
+	case "pages/ticker.html":
+		return "/socket.io/socket.io.js"
+	case "pages/game.html", "pages/points.html":
+		return "/sdk/skein.js"
+	}
+	return ""
+}
+
+// policyOf allows what is inside a page and nothing from outside, but for a
+// client of the same server when the page loads one.
 func policyOf(body []byte, client bool) string {
 	scripts := hashes(inlineScript, body)
 	if client {
@@ -131,7 +150,7 @@ func (p *page) policyFor(host string) string {
 	sockets, client := "", ""
 	if hostAndPort.MatchString(host) {
 		sockets = " ws://" + host + " wss://" + host
-		client = " " + host + "/socket.io/socket.io.js"
+		client = " " + host + p.client
 	}
 	return strings.NewReplacer("%HOST%", sockets, "%CLIENT%", client).Replace(p.policy)
 }

@@ -15,6 +15,8 @@ export interface Options {
   device?: string;
   /** Development mode alone: be this user without a token. */
   user?: string;
+  /** Development mode alone: the user's roles, for the rules of documents. */
+  role?: string;
   /** For the application that decides who comes in. It is not sent over server-sent events. */
   data?: unknown;
   /** The ways to try, best first. Default: all. */

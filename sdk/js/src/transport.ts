@@ -39,9 +39,10 @@ export interface Link {
 }
 
 /** The address of a door; `dev` adds who one is in development mode. */
-export function address({ base, options: { user, device } }: Wire, path: string, named?: boolean): URL {
+export function address({ base, options: { user, role, device } }: Wire, path: string, named?: boolean): URL {
   const url = new URL(path, base);
   if (user) url.searchParams.set("user", user);
+  if (role) url.searchParams.set("role", role);
   if (device && (user || named)) url.searchParams.set("device", device);
   return url;
 }

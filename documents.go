@@ -26,6 +26,14 @@ func (s *Server) behind(sub *hub.Sub) {
 	s.feeds.Behind(sub)
 }
 
+// lag tells how much a reader lacks.
+func (s *Server) lag(sub *hub.Sub) uint64 {
+	if sub.Channel().Space().IsDoc() {
+		return s.documents.Lag(sub)
+	}
+	return s.feeds.Lag(sub)
+}
+
 // joined lets a new reader begin.
 func (s *Server) joined(sub *hub.Sub) {
 	if sub.Channel().Space().IsDoc() {

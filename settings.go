@@ -106,7 +106,10 @@ func apiKeys(cfg Config) (*auth.Keys, error) {
 
 var presences = map[string]hub.Presence{"none": hub.PresenceNone, "counts": hub.PresenceCounts, "members": hub.PresenceMembers}
 
-func spaces(cfg Config) []*hub.Space {
+// spaces makes the rules of all namespaces. before gives those that were in force;
+// rules of places that are the same stay the same, so that nobody is shown anew
+// what it sees already.
+func spaces(cfg Config, before func(name string) *hub.Space) []*hub.Space {
 	var list []*hub.Space
 	who := func(text string) auth.Who {
 		w, err := auth.ParseWho(text)
@@ -123,7 +126,12 @@ func spaces(cfg Config) []*hub.Space {
 			History: who(or(ns.History, ns.Subscribe)), Count: ns.Keep.Count, Age: ns.Keep.Age.Std(),
 		}
 		if ns.Kind == hub.KindDoc {
-			space.Patch, space.Places, space.Check = who(ns.Patch), places(ns.Rules), checkOf(ns.Schema)
+			space.Patch, space.Rules, space.Check = who(ns.Patch), ns.Rules, checkOf(ns.Schema)
+			if old := before(name); old != nil && slices.Equal(old.Rules, ns.Rules) {
+				space.Places = old.Places
+			} else {
+				space.Places = places(ns.Rules)
+			}
 		}
 		list = append(list, space)
 	}
@@ -209,6 +217,9 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	changed("online.channel", old.Online.Channel, cfg.Online.Channel, true)
 	cfg.Online.Grace = old.Online.Grace
 	rules := changed("namespaces", old.Namespaces, cfg.Namespaces, true)
+	for _, ns := range cfg.Namespaces {
+		rules = rules || ns.Schema != "" // the file may have changed
+	}
 	s.cfg = cfg
 	s.sessions.Configure(sessionSettings(cfg))
 	s.links.LimitControls(controls(cfg))
@@ -218,7 +229,7 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	s.verbs.SetDepth(cfg.Limits.Depth)
 	s.setLimits(cfg)
 	if rules {
-		s.hub.SetSpaces(spaces(cfg))
+		s.hub.SetSpaces(spaces(cfg, s.hub.Space))
 		s.hub.EachConn(func(c *hub.Conn) bool {
 			session.Of(c).Recheck()
 			return true

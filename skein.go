@@ -165,7 +165,7 @@ func New(cfg Config) (*Server, error) {
 		Settings: httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev},
 	})
 	s.traces = s.newTraces()
-	s.hub.SetSpaces(spaces(cfg))
+	s.hub.SetSpaces(spaces(cfg, s.hub.Space))
 	s.channels = channel.New(channel.Config{
 		Hub: s.hub, Feeds: s.feeds, Documents: s.documents, Memo: s.memo,
 		Subscriptions: func() int { return int(s.subscriptions.Load()) },
@@ -177,7 +177,7 @@ func New(cfg Config) (*Server, error) {
 	history.New(s.hub, s.feeds, func() int { return int(cfg.Limits.Queue) / 4 }, s.sessions, s.verbs)
 	presence.New(s.hub, s.sessions, s.verbs)
 	s.access = access.New(access.Config{Sessions: s.sessions, Verbs: s.verbs, Exempt: exempt, Logger: s.log})
-	connection.New(s.hub, s.feeds.Lag, s.access.LastSeen, s.verbs)
+	connection.New(s.hub, s.lag, s.access.LastSeen, s.verbs)
 	s.groups = group.New(s.hub, s.channels.Join, s.verbs)
 	s.schedules = schedule.New(schedule.Config{Verbs: s.verbs, Occupied: func(name string) bool { return s.hub.Channel(name) != nil }, Allow: verb.Allow,
 		Late: s.metrics.Histogram("schedule_late_seconds", "How long after its planned time a run began.", nil, metrics.Times()), Logger: s.log,

@@ -380,7 +380,8 @@ func (d *Documents) prepare(ctx context.Context, x *doc, r *request, now time.Ti
 		r.out = Patched{Epoch: x.epoch, Version: x.version}
 		return nil, nil
 	}
-	if r.Space != nil && r.Space.Check != nil {
+	// What is deleted needs to fit nothing.
+	if r.Space != nil && r.Space.Check != nil && !x.value.IsNull() {
 		if err := r.Space.Check(x.value.Append(nil)); err != nil {
 			x.value.Revert(change)
 			return nil, &fault.Error{Code: fault.BadRequest, Field: "ops", Message: "ops: the document would not fit its schema: " + err.Error()}

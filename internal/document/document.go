@@ -297,6 +297,15 @@ func (d *Documents) Head(name string) uint64 {
 	return 0
 }
 
+// Lag tells how many versions a reader lacks; zero when it is live.
+func (d *Documents) Lag(s *hub.Sub) uint64 {
+	place := s.Place()
+	if head := d.Head(s.Channel().Name()); !place.Live && head >= place.Next {
+		return head + 1 - max(1, place.Next)
+	}
+	return 0
+}
+
 // unlimited are the limits under which what is stored is carried out again.
 var unlimited = tree.Limits{Depth: 1 << 12, Ops: math.MaxInt}
 

@@ -38,7 +38,7 @@ type pend struct {
 
 // of gives what readers with a view get; nil: nothing is there for them.
 func (f *pend) of(view any) []byte {
-	if view == nil || f.views == nil {
+	if view == nil {
 		return f.frame
 	}
 	return f.views[view]

@@ -89,6 +89,7 @@ type Space struct {
 	// Of a doc namespace.
 	Patch  auth.Who
 	Places *auth.Places           // who may do what where; nil: nobody is held to places
+	Rules  []string               // their text
 	Check  func(raw []byte) error // what every version must fulfil; nil: anything
 }
 

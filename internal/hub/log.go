@@ -255,8 +255,8 @@ type Frame struct {
 	Except []*Conn // do not get it
 	// Own is what the author gets instead of JSON; nil: the same.
 	Own []byte
-	// Views has, for each view, what its readers get instead of JSON; nil: all get
-	// the same. Who has a view that is missing leaves the live path.
+	// Views has, for each view, what its readers get instead of JSON. Who has a view
+	// that is missing leaves the live path.
 	Views map[any][]byte
 	// Withdraws says that the frame tells of an older message: it has no place of
 	// its own, and nobody may miss it.

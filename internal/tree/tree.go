@@ -67,6 +67,9 @@ func (v *Value) put(n *node) {
 	v.root = n
 }
 
+// IsNull tells that there is no value.
+func (v *Value) IsNull() bool { return v.root == nil }
+
 // Size is the length of the value's text in bytes.
 func (v *Value) Size() int {
 	if v.root == nil {

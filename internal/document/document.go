@@ -132,12 +132,8 @@ const (
 	treeFactor   = 4    // memory of a value, as a multiple of its text
 )
 
-// compareEvery is how often versions are compared with those of the store.
-const (
-	compareEvery = 2 * time.Second
-	compareBatch = 500
-	readTimeout  = 10 * time.Second
-)
+// readTimeout bounds one read of the store.
+const readTimeout = 10 * time.Second
 
 // New makes the documents. They work once [Documents.Start] was called; the hub's
 // hooks may point here before.

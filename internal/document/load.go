@@ -285,29 +285,7 @@ func (d *Documents) background(fn func()) {
 
 // compare finds versions that other processes have stored and of which nobody has
 // told.
-func (d *Documents) compare() {
-	tick := time.NewTicker(compareEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-d.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		var names []string
-		d.hub.EachChannel(func(ch *hub.Channel) bool {
-			if ch.Space().IsDoc() {
-				names = append(names, ch.Name())
-			}
-			return true
-		})
-		for len(names) > 0 && d.ctx.Err() == nil {
-			n := min(len(names), compareBatch)
-			d.compareHeads(names[:n])
-			names = names[n:]
-		}
-	}
-}
+func (d *Documents) compare() { d.hub.Visit(d.ctx, (*hub.Space).IsDoc, d.compareHeads) }
 
 func (d *Documents) compareHeads(names []string) {
 	ctx, cancel := context.WithTimeout(d.ctx, readTimeout)

@@ -73,38 +73,9 @@ func (f *Feeds) skip(ch *channel, head store.Head) {
 	f.charge(ch.name, -freed)
 }
 
-// compareEvery is how often heads are compared with those of the store, and
-// compareBatch how many at once.
-const (
-	compareEvery = 2 * time.Second
-	compareBatch = 500
-)
-
 // compare finds messages that other processes have stored and of which nobody
 // has told.
-func (f *Feeds) compare() {
-	tick := time.NewTicker(compareEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-f.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		var names []string
-		f.hub.EachChannel(func(ch *hub.Channel) bool {
-			if ch.Space().IsLog() {
-				names = append(names, ch.Name())
-			}
-			return true
-		})
-		for len(names) > 0 && f.ctx.Err() == nil {
-			n := min(len(names), compareBatch)
-			f.compareHeads(names[:n])
-			names = names[n:]
-		}
-	}
-}
+func (f *Feeds) compare() { f.hub.Visit(f.ctx, (*hub.Space).IsLog, f.compareHeads) }
 
 func (f *Feeds) compareHeads(names []string) {
 	ctx, cancel := context.WithTimeout(f.ctx, readTimeout)

@@ -48,37 +48,45 @@ func fromOf(o *protocol.Object) (from feed.From, err error) {
 		return from, err
 	}
 	from.Last = uint64(last)
-	raw := o.Raw("since")
-	if raw == nil {
-		return from, nil
+	epoch, seq, given, err := sinceOf(o, "seq")
+	if err != nil || !given {
+		return from, err
 	}
 	if o.Raw("last") != nil {
 		return from, fault.Field("last", "cannot be given together with since")
 	}
+	if epoch == "" && seq > 0 {
+		return from, fault.Field("since.epoch", "is missing")
+	}
+	from.Since = &feed.Position{Epoch: epoch, Seq: seq}
+	return from, nil
+}
+
+// sinceOf reads since: the place that a client has, which is called seq or version.
+func sinceOf(o *protocol.Object, place string) (epoch string, n uint64, given bool, err error) {
+	raw := o.Raw("since")
+	if raw == nil {
+		return "", 0, false, nil
+	}
 	if raw[0] != '{' {
-		return from, fault.Field("since", "must be an object such as {\"epoch\": \"…\", \"seq\": 7}, not %s", protocol.KindOf(raw))
+		return "", 0, true, fault.Field("since", "must be an object such as {\"epoch\": \"…\", %q: 7}, not %s", place, protocol.KindOf(raw))
 	}
 	since := protocol.GetObject()
 	defer protocol.PutObject(since)
 	if err := since.Read(raw, 4); err != nil {
-		return from, fault.Field("since", "%s", err)
+		return "", 0, true, fault.Field("since", "%s", err)
 	}
-	seq, err := since.Int("seq", -1, 0, protocol.MaxInt)
-	if err == nil && seq < 0 {
-		err = fault.Field("seq", "is missing")
+	at, err := since.Int(place, -1, 0, protocol.MaxInt)
+	if err == nil && at < 0 {
+		err = fault.Field(place, "is missing")
 	}
-	var epoch string
 	if err == nil {
 		epoch, err = since.String("epoch", protocol.MaxKey)
 	}
-	if err == nil && epoch == "" && seq > 0 {
-		err = fault.Field("epoch", "is missing")
-	}
 	if e := fault.Of(err); e != nil {
-		return from, fault.Wrap(e.Code, nil, "since.%s", e.Message)
+		return "", 0, true, fault.Wrap(e.Code, nil, "since.%s", e.Message)
 	}
-	from.Since = &feed.Position{Epoch: epoch, Seq: uint64(seq)}
-	return from, nil
+	return epoch, uint64(at), true, nil
 }
 
 // pubLog stores a client's message.

@@ -152,7 +152,7 @@ func TestAnExpiredTokenIsReplacedByReconnecting(t *testing.T) {
 	c := newClient(t, s.url(), client.Options{Token: func(ctx context.Context) (string, error) {
 		switch asked.Add(1) {
 		case 1:
-			return token(t, "ann", time.Second, nil), nil
+			return token(t, "ann", 2*time.Second, nil), nil // its end is cut to whole seconds
 		case 2, 3, 4: // while the token is still good
 			return "", errors.New("the backend is away")
 		}

@@ -10,45 +10,11 @@ import (
 
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/feed"
-	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/tree"
 	"github.com/skein-realtime/skein/protocol"
 	"github.com/skein-realtime/skein/store"
 )
-
-// Patch is what somebody wants to do to a document.
-type Patch struct {
-	Channel string
-	Space   *hub.Space
-	Ops     []tree.Op
-	Undo    uint64     // not zero: take this version back; Ops is empty then
-	Force   bool       // of Undo: whatever came after it
-	Forget  bool       // delete the history, too
-	If      *uint64    // the version that it must have; nil: any
-	Guard   tree.Guard // nil: everything is allowed
-	From    protocol.Sender
-	Author  *hub.Conn // gets its own frame; nil: nobody
-	Name    string    // the client's key, which stands in that frame
-	Key     []byte    // makes a repeat harmless; see [store.Append]
-	Content []byte
-	KeyTTL  time.Duration
-}
-
-// Patched is what became of it.
-type Patched struct {
-	Epoch     string
-	Version   uint64
-	Duplicate bool // it had been done before
-}
-
-// request is a patch that waits for its turn.
-type request struct {
-	*Patch
-	out  Patched
-	err  error
-	done chan struct{}
-}
 
 // prepared is a request that was carried out in memory.
 type prepared struct {
@@ -59,102 +25,13 @@ type prepared struct {
 	own    []byte
 }
 
-// Bounds of what is stored together.
+// Bounds of a commit.
 const (
-	maxBatch      = 128
-	maxBatchBytes = 512 << 10
-	maxWaiting    = 1024 // patches of one document that may wait
-	maxAttempts   = 16   // when other processes are always faster
+	maxAttempts   = 16 // when other processes are always faster
 	commitTimeout = 30 * time.Second
 )
 
-// Do carries out a patch, and returns when it is stored. It waits while the
-// document's subscribers cannot take more. Its error is a *fault.Error; nothing was
-// done then, unless the connection to a database broke in between.
-func (d *Documents) Do(ctx context.Context, p *Patch) (Patched, error) {
-	if err := d.hub.Await(ctx, p.Channel); err != nil {
-		return Patched{}, err
-	}
-	r := &request{Patch: p, done: make(chan struct{})}
-	if err := d.enqueue(r); err != nil {
-		return Patched{}, err
-	}
-	<-r.done // what waits is carried out or refused, also while the server stops
-	if r.err != nil {
-		d.metrics.Refused.Add(1)
-	}
-	return r.out, r.err
-}
-
-func (d *Documents) enqueue(r *request) error {
-	for {
-		x := d.doc(r.Channel)
-		d.mu.Lock()
-		if d.closed {
-			d.mu.Unlock()
-			return unavailable()
-		}
-		if d.docs[r.Channel] != x {
-			d.mu.Unlock()
-			continue // it was forgotten meanwhile
-		}
-		x.queue.Lock()
-		full := len(x.waiting) >= maxWaiting
-		start := !full && !x.running
-		if !full {
-			x.waiting = append(x.waiting, r)
-			x.running = true
-		}
-		if start {
-			d.work.Go(func() { d.serve(x) })
-		}
-		x.queue.Unlock()
-		d.mu.Unlock()
-		if full {
-			return fault.New(fault.Unavailable, "%d patches of this document wait already", maxWaiting).After(time.Second)
-		}
-		return nil
-	}
-}
-
-// serve carries out what waits, until nothing does.
-func (d *Documents) serve(x *doc) {
-	for {
-		x.queue.Lock()
-		if len(x.waiting) == 0 {
-			x.waiting, x.running = nil, false
-			x.queue.Unlock()
-			return
-		}
-		n := batchOf(x.waiting)
-		batch := append([]*request(nil), x.waiting[:n]...)
-		clear(x.waiting[:n])
-		x.waiting = x.waiting[n:]
-		x.queue.Unlock()
-		d.handle(x, batch)
-		for _, r := range batch {
-			close(r.done)
-		}
-	}
-}
-
-// batchOf is how many requests are stored together.
-func batchOf(list []*request) int {
-	bytes := 0
-	for i, r := range list {
-		if i == maxBatch || bytes > maxBatchBytes || i > 0 && (r.alone() || list[0].alone()) {
-			return i
-		}
-		for k := range r.Ops {
-			bytes += len(r.Ops[k].Value) + 32
-		}
-	}
-	return len(list)
-}
-
-// alone tells whether it needs to see what is stored.
-func (r *request) alone() bool { return r.Undo > 0 || r.Forget }
-
+// handle carries out requests and fills in their answers.
 func (d *Documents) handle(x *doc, batch []*request) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -390,9 +267,10 @@ func (d *Documents) prepare(ctx context.Context, x *doc, r *request, now time.Ti
 	x.version++
 	p := &prepared{request: r, change: change}
 	ms := now.UnixMilli()
+	ops := tree.AppendOps(nil, change.Done)
 	p.append = store.Append{
 		Channel: x.name, ID: id.Message(now), Time: ms, Event: protocol.TypePatch, Sender: r.From, Version: x.version,
-		Data: appendRecord(nil, change, !r.Forget, r.Undo), Key: r.Key, Content: r.Content,
+		Data: appendRecord(nil, ops, change, !r.Forget, r.Undo), Key: r.Key, Content: r.Content,
 	}
 	if r.Space != nil {
 		p.append.Keep = r.Space.Count
@@ -401,26 +279,26 @@ func (d *Documents) prepare(ctx context.Context, x *doc, r *request, now time.Ti
 		p.append.Expires = ms + r.KeyTTL.Milliseconds()
 	}
 	p.entry = entry{version: x.version, author: r.From.Connection, key: string(r.Key), content: string(r.Content)}
-	p.entry.frame, p.entry.views = d.framesOf(x, change, r.From, ms, views)
+	p.entry.frame, p.entry.views = d.framesOf(x, change, ops, r.From, ms, views)
 	if r.Author != nil && r.Name != "" {
-		p.own = d.ownFrame(x, r, change, ms)
+		p.own = d.ownFrame(x, r, change, ops, ms)
 	}
 	r.out = Patched{Epoch: x.epoch, Version: x.version}
 	return p, nil
 }
 
 // ownFrame is what the author gets: with its key, and no more than it may see.
-func (d *Documents) ownFrame(x *doc, r *request, change *tree.Change, ms int64) []byte {
+func (d *Documents) ownFrame(x *doc, r *request, change *tree.Change, ops []byte, ms int64) []byte {
 	if r.Space != nil && r.Space.Places.Reads() {
 		identity := r.Author.Identity()
 		return d.frameFor(x, change, r.Space.Places.View(identity.User, identity.Roles), nil, r.From, ms, r.Name)
 	}
-	return frameOf(x.name, x.version, tree.AppendOps(nil, change.Done), r.From, ms, r.Name)
+	return frameOf(x.name, x.version, ops, r.From, ms, r.Name)
 }
 
 func (d *Documents) carryOut(ctx context.Context, x *doc, r *request) (*tree.Change, error) {
 	switch {
-	case r.Forget && x.version > 0 && string(x.value.Append(nil)) == "null":
+	case r.Forget && x.version > 0 && x.value.IsNull():
 		// It has been deleted before, and its history is still there.
 		return x.value.Apply([]tree.Op{{Kind: tree.Set, Value: []byte("null")}}, d.cfg.Limits(), nil)
 	case r.Undo == 0:

@@ -81,7 +81,7 @@ func (d *Documents) replayLocked(x *doc, m *store.Message, views []any) error {
 	}
 	x.version = m.Seq
 	e := entry{version: m.Seq, author: m.Sender.Connection}
-	e.frame, e.views = d.framesOf(x, change, m.Sender, m.Time, views)
+	e.frame, e.views = d.framesOf(x, change, tree.AppendOps(nil, change.Done), m.Sender, m.Time, views)
 	x.pushLocked(e)
 	x.since += len(m.Data)
 	return nil
@@ -89,8 +89,8 @@ func (d *Documents) replayLocked(x *doc, m *store.Message, views []any) error {
 
 // framesOf makes the frames of a version that was just carried out: one for those
 // who see everything, and one for each view.
-func (d *Documents) framesOf(x *doc, change *tree.Change, from protocol.Sender, time int64, views []any) ([]byte, map[any][]byte) {
-	frame := frameOf(x.name, x.version, tree.AppendOps(nil, change.Done), from, time, "")
+func (d *Documents) framesOf(x *doc, change *tree.Change, ops []byte, from protocol.Sender, time int64, views []any) ([]byte, map[any][]byte) {
+	frame := frameOf(x.name, x.version, ops, from, time, "")
 	if views == nil {
 		return frame, nil
 	}

@@ -21,9 +21,10 @@ type record struct {
 	undoes uint64 // the version that it takes back; zero: none
 }
 
-// appendRecord appends what is stored of a change: {"ops":[…],"old":[…]}.
-func appendRecord(dst []byte, change *tree.Change, old bool, undoes uint64) []byte {
-	dst = tree.AppendOps(append(dst, `{"ops":`...), change.Done)
+// appendRecord appends what is stored of a change: {"ops":[…],"old":[…]}; ops is its
+// list of operations.
+func appendRecord(dst, ops []byte, change *tree.Change, old bool, undoes uint64) []byte {
+	dst = append(append(dst, `{"ops":`...), ops...)
 	if old {
 		dst = tree.AppendOld(append(dst, `,"old":`...), change.Old())
 	}

@@ -85,8 +85,7 @@ func TestARefusedTokenEndsTheClient(t *testing.T) {
 			t.Fatalf("Connect gives %v, want one about the token", err)
 		}
 		states.until("closed", func(all []client.State) bool {
-			last := all[len(all)-1]
-			return last.Phase == client.Closed && last.Err != nil
+			return len(all) > 0 && all[len(all)-1].Phase == client.Closed && all[len(all)-1].Err != nil
 		})
 		if err := c.Channel("event:a", client.ChannelOptions{}).Subscribe(soon(t)); !errors.Is(err, client.ErrClosed) {
 			t.Errorf("subscribing gives %v", err)
@@ -229,7 +228,7 @@ func TestADrainingServerIsComeBackTo(t *testing.T) {
 		states := collect(t, c.OnState)
 		must(t, c.Connect(soon(t)))
 		s.stop()
-		all := states.until("waiting", func(all []client.State) bool { return all[len(all)-1].Phase == client.Waiting || len(all) > 5 })
+		all := states.until("waiting", func(all []client.State) bool { return len(all) > 0 && all[len(all)-1].Phase == client.Waiting || len(all) > 5 })
 		var end *client.EndError
 		for _, st := range all {
 			if st.Phase == client.Waiting {
@@ -252,7 +251,7 @@ func TestADisconnectedClientStaysAway(t *testing.T) {
 		states := collect(t, c.OnState)
 		must(t, c.Connect(soon(t)))
 		s.verb("disconnect", map[string]any{"user": "ann", "message": "enough"})
-		all := states.until("closed", func(all []client.State) bool { return all[len(all)-1].Phase == client.Closed })
+		all := states.until("closed", func(all []client.State) bool { return len(all) > 0 && all[len(all)-1].Phase == client.Closed })
 		var end *client.EndError
 		if !errors.As(all[len(all)-1].Err, &end) || end.Word != "disconnected" || end.Message != "enough" || end.Reconnect {
 			t.Errorf("the reason is %v", all[len(all)-1].Err)
@@ -322,7 +321,7 @@ func TestADeadLinkIsFound(t *testing.T) {
 		states := collect(t, c.OnState)
 		must(t, c.Connect(soon(t)))
 		p.swallow(true)
-		all := states.until("lost", func(all []client.State) bool { return all[len(all)-1].Phase == client.Waiting })
+		all := states.until("lost", func(all []client.State) bool { return len(all) > 0 && all[len(all)-1].Phase == client.Waiting })
 		if why := all[len(all)-1].Err; why == nil || !strings.Contains(why.Error(), "nothing was heard") {
 			t.Errorf("the reason is %v", why)
 		}

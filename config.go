@@ -54,6 +54,12 @@ type Config struct {
 	// Namespaces maps the part of a channel's name before the colon to its rules.
 	// A channel whose namespace is not here does not exist.
 	Namespaces map[string]Namespace `yaml:"namespaces" doc:"the part of a channel's name before the colon, and its rules"`
+	// Users says how users are looked up.
+	Users Users `yaml:"users" doc:"how users are looked up"`
+	// Push is about the inboxes of users.
+	Push Push `yaml:"push" doc:"messages that are kept for users until a device acknowledges them"`
+	// Categories say how often, and when, what is pushed may interrupt a user.
+	Categories map[string]Category `yaml:"categories" doc:"how often, and when, pushes of a kind may interrupt a user"`
 	// Drain says how a server that is told to stop sends its clients away.
 	Drain Drain `yaml:"drain" doc:"how the server sends its clients away when it is told to stop"`
 	// Log selects what is written to standard error.
@@ -199,7 +205,7 @@ type Hooks struct {
 	URL           string   `yaml:"url" doc:"where events go (http or https); empty: nowhere"`
 	Secret        string   `yaml:"secret" secret:"true" doc:"what requests are signed with, at least 32 bytes"`
 	OldSecret     string   `yaml:"old_secret" secret:"true" doc:"the secret before, while the backend still uses it"`
-	Events        []string `yaml:"events" doc:"connect, subscribe, message, call (asked); close, online, offline, occupied, vacated (told)"`
+	Events        []string `yaml:"events" doc:"connect, subscribe, message, call, escalate (asked); close, online, offline, occupied, vacated (told)"`
 	Namespaces    []string `yaml:"namespaces" doc:"subscribe and message only in these; empty: in all"`
 	Headers       []string `yaml:"headers" doc:"headers of the client's request that connect carries, such as cookie"`
 	Timeout       Duration `yaml:"timeout" doc:"time for a question, with everything"`                                  // zero: 3 s
@@ -217,6 +223,39 @@ type Online struct {
 	// is told; who is back by then was never gone.
 	Grace   Duration `yaml:"grace" doc:"who is back within this time was never gone"` // zero: 3 s
 	Channel string   `yaml:"channel" doc:"channel in which online, offline, occupied and vacated are published; empty: none"`
+}
+
+// Users says how users are looked up.
+type Users struct {
+	// Index lists places of the attributes that filters look at often: JSON Pointers,
+	// and #tags for the tags.
+	Index []string `yaml:"index" doc:"attributes that filters look at often, such as /city; #tags for the tags"`
+}
+
+// Push is about the inboxes of users.
+type Push struct {
+	Zone       string   `yaml:"zone" doc:"time zone of users whose own is not known, such as Europe/Berlin"`            // empty: UTC
+	Keep       Keep     `yaml:"keep" doc:"how much an inbox keeps"`                                                     // zero: 1000 messages, 720h
+	Records    Duration `yaml:"records" doc:"how long it is kept what became of messages"`                              // zero: 2160h
+	AckTimeout Duration `yaml:"ack_timeout" doc:"what is not acknowledged by then is sent again"`                       // zero: 30 s
+	AckRetries int      `yaml:"ack_retries" doc:"how often it is, until the user connects anew; -1: never"`             // zero: 3
+	Window     int      `yaml:"window" doc:"messages of a user that may be under way without having been acknowledged"` // zero: 100
+}
+
+// Category says how often, and when, pushes of a kind may interrupt a user; see
+// spec/push.md.
+type Category struct {
+	Caps     []string `yaml:"caps" doc:"so many at most, such as \"5 per day\", \"20 per week\" and \"2 per 90m\"; all hold"`
+	Parent   string   `yaml:"parent" doc:"a category whose caps hold, too, and which counts what this one counts"`
+	Quiet    string   `yaml:"quiet" doc:"hours in which it is quiet where the user is, such as 22:00-08:00"`   // empty: none
+	OnCap    string   `yaml:"on_cap" doc:"what becomes of a message that is over a cap: inbox | drop | defer"` // empty: inbox
+	OnQuiet  string   `yaml:"on_quiet" doc:"what becomes of a message in quiet hours: defer | inbox | ignore"` // empty: defer
+	Priority *int     `yaml:"priority" doc:"what comes first when not all may: 0 to 9"`                        // nil: 5
+	TTL      Duration `yaml:"ttl" doc:"how long a message is good; 0s: as long as the inbox keeps it"`         // zero: as long as it is kept
+	Bypass   bool     `yaml:"bypass" doc:"caps, quiet hours and mutes do not hold"`
+	Counts   bool     `yaml:"counts" doc:"with bypass: it is counted by the caps all the same"`
+	Mutable  *bool    `yaml:"mutable" doc:"may users mute it? default: yes, unless bypass"`                              // nil: unless Bypass
+	Escalate Duration `yaml:"escalate" doc:"the application is told of what is not acknowledged by then; 0s: it is not"` // zero: it is not
 }
 
 // Drain says how a server that is told to stop sends its clients away.

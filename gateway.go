@@ -104,6 +104,7 @@ type functions struct {
 	closed    []func(*Conn, Closing)
 	user      []func(user string, online bool)
 	channel   []func(channel string, occupied bool)
+	escalate  []func(context.Context, Escalation) error
 }
 
 // OnConnect adds a function that decides about each connection before it is

@@ -24,6 +24,11 @@ var methods = map[string]string{
 	"schedules.put": "PutSchedule", "schedules.get": "Schedule", "schedules.list": "Schedules", "schedules.delete": "DeleteSchedule",
 	"schedules.run": "RunSchedule", "schedules.pause": "PauseSchedule", "schedules.resume": "ResumeSchedule",
 	"tokens.revoke": "RevokeTokens", "users.block": "BlockUser", "users.unblock": "UnblockUser", "users.blocked": "BlockedUsers",
+	"users.put": "PutUsers", "users.get": "User", "users.query": "QueryUsers", "users.delete": "DeleteUsers", "push": "Push",
+	"inbox.list": "Inbox", "inbox.mark": "MarkInbox", "records": "Records", "explain": "Explain", "categories.put": "PutCategory",
+	"categories.list": "Categories", "categories.delete": "DeleteCategory", "categories.mute": "MuteCategory", "campaigns.create": "CreateCampaign", "campaigns.add": "AddToCampaign",
+	"campaigns.estimate": "EstimateCampaign", "campaigns.start": "StartCampaign", "campaigns.pause": "PauseCampaign", "campaigns.resume": "ResumeCampaign", "campaigns.cancel": "CancelCampaign",
+	"campaigns.recall": "RecallCampaign", "campaigns.get": "Campaign", "campaigns.list": "Campaigns", "campaigns.delete": "DeleteCampaign",
 	"info": "Info", "stats": "Stats",
 }
 

@@ -30,9 +30,12 @@ func (s *Server) setHooks() {
 		IsMember: s.groups.IsMember,
 		Join:     s.channels.Join,
 		Welcomed: s.welcomed,
-		Bound:    s.access.Recheck,
-		Review:   func(c *session.Session) { s.documents.Review(&c.Conn) },
-		Closed:   s.connectionClosed,
+		Bound: func(c *session.Session) {
+			s.access.Recheck(c)
+			s.pushes.Welcome(&c.Conn)
+		},
+		Review: func(c *session.Session) { s.documents.Review(&c.Conn) },
+		Closed: s.connectionClosed,
 	}
 	w := s.backend.Load()
 	if len(f.connect) > 0 || w.wants(webhook.Connect) {
@@ -194,6 +197,7 @@ func (s *Server) welcomed(c *session.Session) {
 	for _, fn := range s.functions.open {
 		s.guard("a function for open connections", func() { fn(s.life, &Conn{s, c}) })
 	}
+	s.pushes.Welcome(&c.Conn)
 }
 
 // connectionClosed is told of each connection that has ended.

@@ -167,8 +167,7 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	changed("durability", old.Durability, cfg.Durability, false)
 	changed("limits.recent", old.Limits.Recent, cfg.Limits.Recent, false)
 	changed("limits.documents", old.Limits.Documents, cfg.Limits.Documents, false)
-	cfg.Data, cfg.Database, cfg.Durability, cfg.Limits.Recent = old.Data, old.Database, old.Durability, old.Limits.Recent
-	cfg.Limits.Documents = old.Limits.Documents
+	cfg.Data, cfg.Database, cfg.Durability, cfg.Limits.Recent, cfg.Limits.Documents = old.Data, old.Database, old.Durability, old.Limits.Recent, old.Limits.Documents
 	s.keepKinds(cfg.Namespaces, old.Namespaces, func(name string) { needRestart = append(needRestart, "namespaces."+name) })
 	changed("tls", old.TLS, cfg.TLS, false)
 	changed("socketio", old.SocketIO, cfg.SocketIO, false)
@@ -214,6 +213,9 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 		defer s.setHooks()
 	}
 	changed("online.grace", old.Online.Grace, cfg.Online.Grace, false)
+	if err = s.reloadPushes(old, cfg, changed); err != nil {
+		return nil, nil, err
+	}
 	changed("online.channel", old.Online.Channel, cfg.Online.Channel, true)
 	cfg.Online.Grace = old.Online.Grace
 	rules := changed("namespaces", old.Namespaces, cfg.Namespaces, true)

@@ -31,6 +31,7 @@ import (
 	"github.com/skein-realtime/skein/internal/edge/websocket"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/feature/access"
+	"github.com/skein-realtime/skein/internal/feature/campaign"
 	"github.com/skein-realtime/skein/internal/feature/channel"
 	"github.com/skein-realtime/skein/internal/feature/connection"
 	documents "github.com/skein-realtime/skein/internal/feature/document"
@@ -39,11 +40,14 @@ import (
 	"github.com/skein-realtime/skein/internal/feature/node"
 	"github.com/skein-realtime/skein/internal/feature/online"
 	"github.com/skein-realtime/skein/internal/feature/presence"
+	pushes "github.com/skein-realtime/skein/internal/feature/push"
 	"github.com/skein-realtime/skein/internal/feature/schedule"
+	"github.com/skein-realtime/skein/internal/feature/users"
 	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/link"
 	"github.com/skein-realtime/skein/internal/metrics"
+	"github.com/skein-realtime/skein/internal/push"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/internal/tree"
 	"github.com/skein-realtime/skein/internal/verb"
@@ -64,6 +68,7 @@ type Server struct {
 	hub         *hub.Hub
 	feeds       *feed.Feeds
 	documents   *document.Documents
+	pushes      *push.Pushes
 	state       *state
 	sessions    *session.Server
 	verbs       *verb.Registry
@@ -72,6 +77,10 @@ type Server struct {
 	socketio    *socketio.Door
 	doors       *doors
 	channels    *channel.Feature
+	history     *history.Feature
+	users       *users.Feature
+	categories  *pushes.Feature
+	campaigns   *campaign.Feature
 	groups      *group.Feature
 	schedules   *schedule.Feature
 	access      *access.Feature
@@ -80,9 +89,11 @@ type Server struct {
 	hookMetrics *webhook.Metrics
 	functions   functions
 	ticker      func() // ends the demo's
+	board       func() // that of the other one
 	api         *httpapi.API
 	traces      *trace.Door
 	metrics     *metrics.Set
+	observer    *observer // of the store
 	verifier    *verifierBox
 	handler     http.Handler
 
@@ -147,9 +158,10 @@ func New(cfg Config) (*Server, error) {
 	s.setLimits(cfg)
 	s.documents = document.New(document.Config{Memory: int64(cfg.Limits.Documents), Limits: s.limitsOfDocuments, Logger: s.log})
 	s.feeds = feed.New(feed.Config{Memory: int64(cfg.Limits.Recent), Logger: s.log})
+	s.pushes = push.New(push.Config{Settings: s.pushSettings, Escalate: s.escalate, Logger: s.log})
 	s.online = online.New(online.Config{Grace: cfg.Online.Grace.Std(), User: s.userChanged, Channel: s.channelChanged})
 	s.hub = hub.New(hub.Config{
-		Encodings: encodings(), Behind: s.behind, Joined: s.joined,
+		Encodings: encodings(), Behind: s.behind, Joined: s.joined, Drained: s.pushes.Drained,
 		UserChanged: s.online.UserChanged, ChannelChanged: s.online.ChannelChanged,
 	})
 	s.sessions = session.NewServer(session.Config{
@@ -174,7 +186,7 @@ func New(cfg Config) (*Server, error) {
 	documents.New(documents.Config{
 		Hub: s.hub, Documents: s.documents, Limits: s.limitsOfDocuments, Page: func() int { return int(cfg.Limits.Queue) / 4 },
 	}, s.sessions, s.verbs)
-	history.New(s.hub, s.feeds, func() int { return int(cfg.Limits.Queue) / 4 }, s.sessions, s.verbs)
+	s.history = history.New(s.hub, s.feeds, func() int { return int(cfg.Limits.Queue) / 4 }, s.sessions, s.verbs)
 	presence.New(s.hub, s.sessions, s.verbs)
 	s.access = access.New(access.Config{Sessions: s.sessions, Verbs: s.verbs, Exempt: exempt, Logger: s.log})
 	connection.New(s.hub, s.lag, s.access.LastSeen, s.verbs)
@@ -182,6 +194,10 @@ func New(cfg Config) (*Server, error) {
 	s.schedules = schedule.New(schedule.Config{Verbs: s.verbs, Occupied: func(name string) bool { return s.hub.Channel(name) != nil }, Allow: verb.Allow,
 		Late: s.metrics.Histogram("schedule_late_seconds", "How long after its planned time a run began.", nil, metrics.Times()), Logger: s.log,
 	})
+	if err := s.newPushes(cfg); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
 	node.New(node.Config{Version: Version, Hub: s.hub, Link: s.links, Sessions: s.sessions, Draining: s.draining.Load}, s.verbs)
 	if cfg.Hooks.URL != "" {
 		s.hookMetrics = webhook.NewMetrics(s.metrics)
@@ -330,8 +346,10 @@ func (s *Server) Close() error {
 	s.door.Drain(0)
 	if s.ticker != nil {
 		s.ticker()
+		s.board()
 	}
 	s.schedules.Close()
+	s.campaigns.Close()
 	s.online.Close() // who is sent away now has not left
 	s.starting.Lock()
 	s.end()

@@ -192,7 +192,7 @@ func (s *Server) publishFor(from *hub.Conn, channel, event string, data []byte, 
 	return s.channels.Publish(ctx, sender, channel, event, data, except)
 }
 
-// startTicker lets the server say a number every now and then, for the demo page.
+// startTicker lets the server say something every now and then, for the demo pages.
 func (s *Server) startTicker(cfg Config) {
 	namespace, _, _ := strings.Cut(demo.TickerChannel, ":")
 	if _, ok := cfg.Namespaces[namespace]; !ok || !cfg.Demos {
@@ -204,6 +204,11 @@ func (s *Server) startTicker(cfg Config) {
 			s.log.Warn("the ticker of the demo could not publish", "error", err)
 		}
 	}, func() bool { return s.hub.Channel(demo.TickerChannel) != nil })
+	s.board = demo.Board(func(channel string, data []byte) {
+		if err := s.channels.Publish(context.Background(), protocol.Sender{}, channel, "", data, nil); err != nil {
+			s.log.Warn("the board of the demo could not publish", "channel", channel, "error", err)
+		}
+	}, func(channel string) bool { return s.hub.Channel(channel) != nil })
 }
 
 // socketIORoutes adds the door to the table of all doors.

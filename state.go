@@ -52,7 +52,8 @@ func (s *Server) openState(cfg Config) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	opt := store.Options{Committed: s.feeds.Committed, Observer: newObserver(s.metrics)}
+	s.observer = newObserver(s.metrics)
+	opt := store.Options{Committed: s.feeds.Committed, Pushed: s.pushes.Pushed, Observer: s.observer}
 	var kept store.Store
 	var err error
 	if cfg.Database != "" {
@@ -76,17 +77,24 @@ func (s *Server) openState(cfg Config) error {
 		return err
 	}
 	s.schedules.Start(kept, kept.Shared())
-	return nil
+	return s.startPushes(ctx, kept)
 }
 
 // begun starts what needs all that an application registers: schedules, which may
 // be about its verbs.
 func (s *Server) begun() {
-	s.beginning.Do(s.schedules.Begin)
+	s.beginning.Do(func() {
+		s.schedules.Begin()
+		s.campaigns.Run()
+	})
 }
 
 // closeState finishes what is being stored.
 func (s *Server) closeState() {
+	s.pushes.Close()
+	if s.categories != nil { // else the server was never made
+		s.categories.Close()
+	}
 	if s.state == nil {
 		s.documents.Close()
 		s.feeds.Close()
@@ -144,6 +152,7 @@ func (s *Server) stateMetrics() {
 	m.Gauge("store_messages", "Messages that are kept.", nil, stat(func(st *store.Stats) int64 { return st.Messages }))
 	s.keptMetrics(stat)
 	s.documentMetrics(stat)
+	s.pushMetrics()
 }
 
 // observer turns what the store tells into metrics.
@@ -154,7 +163,7 @@ type observer struct {
 	failed             map[string]*atomic.Int64
 }
 
-var queries = []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen"}
+var queries = []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen", "users", "audience", "categories", "campaigns", "inbox", "records", "pushes", "estimate"}
 
 func newObserver(m *metrics.Set) *observer {
 	o := &observer{

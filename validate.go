@@ -72,6 +72,14 @@ func (c Config) withDefaults() Config {
 	h.Failures = or(h.Failures, 5)
 	h.Pause = or(h.Pause, Duration(5*time.Second))
 	c.Online.Grace = or(c.Online.Grace, Duration(3*time.Second))
+	c.Push = c.Push.withDefaults()
+	if c.Categories != nil {
+		categories := make(map[string]Category, len(c.Categories))
+		for name, category := range c.Categories {
+			categories[name] = category.WithDefaults()
+		}
+		c.Categories = categories
+	}
 	c.Drain.Timeout = or(c.Drain.Timeout, Duration(25*time.Second))
 	c.Drain.Spread = or(c.Drain.Spread, Duration(10*time.Second))
 	c.Log.Level = or(c.Log.Level, "info")
@@ -117,7 +125,8 @@ func (n Namespace) WithDefaults() Namespace {
 // ?user= binds without a token, the API key "dev" works from loopback, anyone
 // may stay anonymous, any origin may connect, the demos are on, and, when no
 // namespace is configured, "event:*" (event) and "room:*" (log) and "game:*" (doc) are open to
-// anyone, "team:*" and "dm:*" (log) to their members, "arena:*" (doc) has rules for a desk and players, and "tick:*" shows what the demos say. A server in this mode refuses to listen on an address that is not loopback.
+// anyone, "team:*" and "dm:*" (log) to their members, "arena:*" (doc) has rules for a desk and players, and "tick:*" shows what the demos say.
+// When no category is configured there are "orders", which always comes, "news" and "promo", which have caps. A server in this mode refuses to listen on an address that is not loopback.
 func (c Config) WithDev() Config {
 	c.Dev = true
 	c.Auth.Anonymous = true
@@ -133,6 +142,13 @@ func (c Config) WithDev() Config {
 			"arena": {Kind: "doc", Subscribe: "anyone", Patch: "anyone", Presence: "members", Keep: Keep{Count: 10_000},
 				Rules: []string{"/** read anyone write role:desk", "/players/{user}/** write user"}},
 			"dm": {Kind: "log", Subscribe: "member", Publish: "member", Presence: "members", Keep: Keep{Count: 10_000}},
+		}
+	}
+	if len(c.Categories) == 0 {
+		c.Categories = map[string]Category{
+			"orders": {Bypass: true},
+			"news":   {Caps: []string{"10 per hour"}},
+			"promo":  {Caps: []string{"3 per day", "10 per week"}, TTL: Duration(72 * time.Hour)},
 		}
 	}
 	return c
@@ -159,6 +175,7 @@ func (c Config) Validate() error {
 	v.limits(c)
 	v.namespaces(c.Namespaces)
 	v.socketIO(c.SocketIO, c.Namespaces)
+	v.push(c)
 	for i, o := range c.Origins {
 		if u, err := url.Parse(o); o != "*" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Path != "") {
 			v.wrong(fmt.Sprintf("origins[%d]", i), "%q is not an origin; write scheme://host[:port] without a path, or \"*\"", o)

@@ -48,13 +48,18 @@ var address = regexp.MustCompile(`ws://(\S+)/ws`)
 // start starts one of the programs on the server's core and waits until it
 // says where it listens.
 func (b *bench) start(name string, args ...string) (*child, error) {
+	return b.startOn([]int{serverCore}, name, args...)
+}
+
+// startOn is start on some cores.
+func (b *bench) startOn(cores []int, name string, args ...string) (*child, error) {
 	cmd := exec.Command(filepath.Join(b.programs, name), args...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(len(cores)))
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := startOn(cmd, serverCore); err != nil {
+	if err := startOn(cmd, cores...); err != nil {
 		return nil, err
 	}
 	c := &child{cmd: cmd, proc: load.Process{PID: cmd.Process.Pid}}

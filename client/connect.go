@@ -216,6 +216,12 @@ func (c *Client) newest() string {
 // serve makes a connection the present one and reads it until it ends.
 func (c *Client) serve(k *conn, welcome *incoming) error {
 	k.over.Go(k.write)
+	c.mu.Lock()
+	in := c.inbox
+	c.mu.Unlock()
+	if in != nil {
+		in.welcome()
+	}
 	if !c.attach(k, welcome) {
 		k.leave(context.Background())
 		k.close(ErrClosed)

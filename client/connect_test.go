@@ -228,7 +228,9 @@ func TestADrainingServerIsComeBackTo(t *testing.T) {
 		states := collect(t, c.OnState)
 		must(t, c.Connect(soon(t)))
 		s.stop()
-		all := states.until("waiting", func(all []client.State) bool { return len(all) > 0 && all[len(all)-1].Phase == client.Waiting || len(all) > 5 })
+		all := states.until("waiting", func(all []client.State) bool {
+			return len(all) > 0 && all[len(all)-1].Phase == client.Waiting || len(all) > 5
+		})
 		var end *client.EndError
 		for _, st := range all {
 			if st.Phase == client.Waiting {

@@ -17,7 +17,8 @@
 //   - [Document]: one JSON value that many change at once. Own patches show at once,
 //     and are taken back when the server refuses them.
 //   - [Presence]: who is in a channel.
-//   - [Inbox]: what was pushed to the user, acknowledged when it was handled.
+//   - [Inbox]: what was pushed to the user, acknowledged when it was handled; what of
+//     it was read, on all devices; and what the user does not want to hear.
 //   - [Client.Call] and [Client.Handle]: calls of the application, and by it.
 //
 // These are small views of one Client; there is one Channel, Document and Inbox for

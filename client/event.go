@@ -31,7 +31,8 @@ type Message struct {
 	Time    time.Time // by the server's clock, to the millisecond
 
 	Category string    // of a push; "": it is none
-	Expires  time.Time // of a push; zero: never
+	Expires  time.Time // of a push: until when it is good; zero: as long as it is kept
+	Collapse string    // of a push: it takes the place of earlier ones of its category with the same; "": of none
 	Recalled bool      // in a history alone: it was withdrawn, and has no content any more
 }
 

@@ -133,6 +133,43 @@ func ExampleDocument_Patch() {
 	// points 3
 }
 
+func ExampleInbox() {
+	address, stop := serveExample()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := client.New(address, client.Options{User: "ann", Device: "kiosk-3"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = c.Close(context.Background()) }()
+
+	inbox := c.Inbox()
+	inbox.OnMessage(func(m client.Message) error {
+		log.Printf("%d %s: %s", m.Seq, m.Event, m.Data)
+		return nil // acknowledged: no other device gets it again
+	})
+	inbox.OnMark(func(s client.InboxState) { log.Println("read on another device;", s.Unread, "are left") })
+	inbox.OnHeld(func(h client.Held) { log.Println(h.Count, "more to read", h.Categories) })
+	if err := c.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	page, err := inbox.History(ctx, client.InboxQuery{Limit: 20})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(page.Messages), "messages,", page.Unread, "not read")
+	state, err := inbox.Read(ctx, page.End.Seq) // all of them, on all devices
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(state.Unread, "not read")
+	// Output:
+	// 0 messages, 0 not read
+	// 0 not read
+}
+
 func ExampleClient_Call() {
 	address, stop := serveExample()
 	defer stop()

@@ -9,9 +9,6 @@ import (
 	"github.com/skein-realtime/skein/protocol"
 )
 
-// typeAck is the frame that acknowledges messages of the inbox.
-const typeAck = "ack"
-
 // outgoing is every frame that the client sends: each type uses some members.
 type outgoing struct {
 	Type     string          `json:"type"`
@@ -34,6 +31,10 @@ type outgoing struct {
 	Device   string          `json:"device,omitempty"`
 	Seq      uint64          `json:"seq,omitempty"`
 	Messages []string        `json:"messages,omitempty"`
+	Read     *uint64         `json:"read,omitempty"`
+	Unread   bool            `json:"unread,omitempty"`
+	Category string          `json:"category,omitempty"`
+	Muted    *bool           `json:"muted,omitempty"`
 	Error    *replyError     `json:"error,omitempty"`
 }
 
@@ -164,6 +165,27 @@ func (f *incoming) end() *EndError {
 	return e
 }
 
+// position reads where a log ends.
+func (f *incoming) position() Position {
+	return Position{Epoch: f.text("epoch"), Seq: f.number("seq")}
+}
+
+// each calls fn with each object of a list; of none when it is missing.
+func (f *incoming) each(name string, fn func(*incoming)) error {
+	list := f.raw(name)
+	if list == nil {
+		return nil
+	}
+	return protocol.EachElement(list, func(element []byte) error {
+		m, err := readFrame(element)
+		if err != nil {
+			return err
+		}
+		fn(m)
+		return nil
+	})
+}
+
 func (f *incoming) sender() Sender {
 	var s Sender
 	raw := f.object.Raw("from")
@@ -181,6 +203,6 @@ func (f *incoming) message() Message {
 	return Message{
 		Channel: f.text("channel"), ID: f.text("id"), Seq: f.number("seq"), Event: f.text("event"),
 		Data: f.data(), From: f.sender(), Time: f.milli("time"),
-		Category: f.text("category"), Expires: f.milli("expires"), Recalled: f.flag("recalled"),
+		Category: f.text("category"), Expires: f.milli("expires"), Collapse: f.text("collapse"), Recalled: f.flag("recalled"),
 	}
 }

@@ -17,10 +17,22 @@ import (
 
 	"github.com/skein-realtime/skein"
 	"github.com/skein-realtime/skein/client"
+	"github.com/skein-realtime/skein/internal/app"
+	"github.com/skein-realtime/skein/internal/cli"
 )
 
-// TestMain runs the tests and then asks whether any goroutine outlived them.
+// commandLine is set in the environment of a copy of the test binary.
+const commandLine = "COMMAND_LINE_OF_TEST"
+
+// TestMain runs the tests and then asks whether any goroutine outlived them. In a
+// copy of the test binary it is the command line of the server.
 func TestMain(m *testing.M) {
+	if os.Getenv(commandLine) != "" {
+		commands := cli.Commands{Serve: func(ctx context.Context, load func() (skein.Config, error)) error {
+			return app.Serve(ctx, app.Options{Load: load})
+		}}
+		os.Exit(commands.Run(context.Background(), cli.Shell{}))
+	}
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
 	if code == 0 {

@@ -9,24 +9,25 @@ import (
 	"github.com/skein-realtime/skein/protocol"
 )
 
-// inboxName is what a client calls the inbox of its user.
-const inboxName = "@inbox"
-
 // Inbox is the user's own messages: those that were pushed to the user wherever
 // it is, and that wait until one of its devices has acknowledged them. It needs no
 // subscription.
 //
 // The server sends what is not acknowledged again, to this connection or the next
 // one. The Inbox hands each message over once and acknowledges it when it was
-// handled. What comes before there is a function for it waits.
+// handled. What comes before there is a function for it waits. What is withdrawn, or
+// has its place taken by another one ([Message].Collapse), while it waits is never
+// handed over.
 type Inbox struct {
 	c     *Client
 	queue *queue
 
 	onMessage listeners[*delivery]
 	onRecall  listeners[Recall]
+	onMark    listeners[InboxState]
+	onHeld    listeners[Held]
 
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards all below, and who listens to messages
 	known map[string]bool
 	order []string // the ids of known, the oldest first
 	acks  []string // handled, and not acknowledged yet
@@ -54,6 +55,8 @@ func (c *Client) Inbox() *Inbox {
 		in := &Inbox{c: c, known: map[string]bool{}}
 		in.queue = newQueue(&c.life, c.s.Queue, in.handle)
 		in.queue.held = true
+		in.queue.late = func(e any) bool { _, ok := e.(Message); return ok }
+		in.queue.drop = in.dropLocked
 		c.inbox = in
 	}
 	return c.inbox
@@ -63,6 +66,8 @@ func (c *Client) Inbox() *Inbox {
 // nil, the message is acknowledged; with an error it is not, and comes again. stop
 // ends it.
 func (in *Inbox) OnMessage(fn func(Message) error) (stop func()) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	remove := in.onMessage.add(func(d *delivery) {
 		if err := fn(d.Message); err != nil && d.err == nil {
 			d.err = err
@@ -70,6 +75,8 @@ func (in *Inbox) OnMessage(fn func(Message) error) (stop func()) {
 	})
 	in.queue.release()
 	return func() {
+		in.mu.Lock()
+		defer in.mu.Unlock()
 		remove()
 		if in.onMessage.empty() {
 			in.queue.hold()
@@ -79,6 +86,15 @@ func (in *Inbox) OnMessage(fn func(Message) error) (stop func()) {
 
 // OnRecall calls fn when a message was withdrawn. stop ends it.
 func (in *Inbox) OnRecall(fn func(Recall)) (stop func()) { return in.onRecall.add(fn) }
+
+// OnMark calls fn when another device of the user has moved the mark of what was
+// read. When it moves faster than fn returns, only the newest state is told. stop
+// ends it.
+func (in *Inbox) OnMark(fn func(InboxState)) (stop func()) { return in.onMark.add(fn) }
+
+// OnHeld calls fn when, after a connect, messages stay in the inbox because they
+// may not interrupt the user; see [Inbox.History]. stop ends it.
+func (in *Inbox) OnHeld(fn func(Held)) (stop func()) { return in.onHeld.add(fn) }
 
 // Messages gives the messages until ctx ends. A message is acknowledged when the
 // loop comes back for the next one, and not when it ends; see [Inbox.Ack]. The error
@@ -129,7 +145,7 @@ func (in *Inbox) Ack(ctx context.Context, ids ...string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	_, err := in.c.ask(ctx, outgoing{Type: typeAck, Channel: inboxName, Messages: ids}, always)
+	_, err := in.ask(ctx, outgoing{Type: protocol.TypeAck, Messages: ids})
 	if err == nil {
 		in.mu.Lock()
 		defer in.mu.Unlock()
@@ -142,25 +158,83 @@ func (in *Inbox) Ack(ctx context.Context, ids ...string) error {
 
 // AckTo acknowledges all messages up to a seq and waits for the answer.
 func (in *Inbox) AckTo(ctx context.Context, seq uint64) error {
-	_, err := in.c.ask(ctx, outgoing{Type: typeAck, Channel: inboxName, Seq: seq}, always)
+	_, err := in.ask(ctx, outgoing{Type: protocol.TypeAck, Seq: seq})
 	return err
 }
 
 // receive takes a frame about the inbox. It runs in the goroutine that reads.
 func (in *Inbox) receive(k *conn, f *incoming) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	switch f.kind {
 	case protocol.TypeRecall:
-		in.queue.pushOver(Recall{Channel: inboxName, Seq: f.number("seq"), ID: f.text("id")})
-	case protocol.TypeMsg:
-		m := f.message()
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		if handled, here := in.known[m.ID]; handled {
-			in.ackLocked(k, m.ID) // the acknowledgement was lost
-		} else if !here && in.queue.push(m) {
-			in.knowLocked(m.ID, false)
+		r := Recall{Channel: protocol.Inbox, Seq: f.number("seq"), ID: f.text("id")}
+		in.withdrawLocked(func(m Message) bool { return m.ID == r.ID })
+		in.queue.pushOver(r)
+	case protocol.TypeMark:
+		in.queue.remove(func(e any) bool { _, ok := e.(InboxState); return ok })
+		in.queue.pushOver(f.inboxState())
+	case protocol.TypeNotice:
+		if h, ok := f.held(); ok {
+			in.queue.pushOver(h)
 		}
-		// What finds no room comes again, since it is not acknowledged.
+	case protocol.TypeMsg:
+		in.messageLocked(k, f.message())
+	}
+}
+
+func (in *Inbox) messageLocked(k *conn, m Message) {
+	handled, here := in.known[m.ID]
+	switch {
+	case handled:
+		in.ackLocked(k, m.ID) // the acknowledgement was lost
+		return
+	case here:
+		return
+	}
+	// What it takes the place of is done with, and must not come again after it.
+	for _, old := range in.withdrawLocked(m.replaces) {
+		in.knowLocked(old.ID, true)
+		in.ackLocked(k, old.ID)
+	}
+	if in.queue.push(m) {
+		in.knowLocked(m.ID, false)
+	}
+	// What finds no room comes again, since it is not acknowledged.
+}
+
+// replaces tells whether a message takes the place of another one.
+func (m Message) replaces(old Message) bool {
+	return m.Collapse != "" && m.Collapse == old.Collapse && m.Category == old.Category && m.Seq > old.Seq
+}
+
+// withdrawLocked takes messages back that wait to be handed over.
+func (in *Inbox) withdrawLocked(gone func(Message) bool) (taken []Message) {
+	in.queue.remove(func(e any) bool {
+		m, ok := e.(Message)
+		if ok = ok && gone(m); ok {
+			taken = append(taken, m)
+			in.dropLocked(e)
+		}
+		return ok
+	})
+	return taken
+}
+
+// dropLocked forgets a message that will not be handed over: it is welcome again.
+func (in *Inbox) dropLocked(e any) {
+	if m, ok := e.(Message); ok {
+		delete(in.known, m.ID)
+	}
+}
+
+// welcome begins with a new connection. What nobody wanted to hear yet comes again
+// there, unless it was withdrawn meanwhile or another device has acknowledged it.
+func (in *Inbox) welcome() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.onMessage.empty() {
+		in.withdrawLocked(func(Message) bool { return true })
 	}
 }
 
@@ -181,13 +255,16 @@ func (in *Inbox) handle(e any) {
 	switch e := e.(type) {
 	case Recall:
 		in.onRecall.call(e)
+	case InboxState:
+		in.onMark.call(e)
+	case Held:
+		in.onHeld.call(e)
 	case Message:
 		d := &delivery{Message: e}
-		nobody := in.onMessage.empty()
-		in.onMessage.call(d)
+		heard := in.onMessage.call(d)
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		if d.err != nil || nobody {
+		if d.err != nil || !heard {
 			delete(in.known, e.ID) // it is welcome again
 			return
 		}
@@ -225,7 +302,7 @@ func (in *Inbox) flushLocked(k *conn) {
 	if len(in.acks) == 0 {
 		return
 	}
-	frame, err := encode(&outgoing{Type: typeAck, Channel: inboxName, Messages: in.acks})
+	frame, err := encode(&outgoing{Type: protocol.TypeAck, Channel: protocol.Inbox, Messages: in.acks})
 	in.acks = nil
 	if err != nil {
 		in.c.fault(err)

@@ -1,142 +1,12 @@
 package client_test
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 
-	"github.com/coder/websocket"
-
 	"github.com/skein-realtime/skein/client"
 )
-
-// postbox is a model of a server's inbox for one user: it sends what is not
-// acknowledged to every connection that comes, and again when it is told to.
-type postbox struct {
-	t   testing.TB
-	web *httptest.Server
-
-	mu    sync.Mutex // guards all below
-	seq   int
-	open  []string // ids of what is not acknowledged, the oldest first
-	conns map[*websocket.Conn]bool
-	acks  [][]string
-}
-
-func newPostbox(t testing.TB) *postbox {
-	b := &postbox{t: t, conns: map[*websocket.Conn]bool{}}
-	b.web = httptest.NewServer(http.HandlerFunc(b.serve))
-	t.Cleanup(func() { b.cut(); b.web.Close() })
-	return b
-}
-
-func (b *postbox) serve(w http.ResponseWriter, r *http.Request) {
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"skein.v1.json"}})
-	if err != nil {
-		return
-	}
-	defer func() { _ = conn.CloseNow() }()
-	b.mu.Lock()
-	b.conns[conn] = true
-	b.write(conn, `{"type":"welcome","connection":"c","user":"ann","heartbeat":15}`)
-	for _, id := range b.open {
-		b.give(conn, id)
-	}
-	b.mu.Unlock()
-	for {
-		_, text, err := conn.Read(context.Background())
-		if err != nil {
-			break
-		}
-		b.take(conn, text)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.conns, conn)
-}
-
-func (b *postbox) take(conn *websocket.Conn, text []byte) {
-	var f struct {
-		Type, Channel string
-		ID            json.RawMessage
-		Seq           int
-		Messages      []string
-	}
-	err := json.Unmarshal(text, &f)
-	if f.Type == "connect" || f.Type == "ping" {
-		return
-	}
-	if err != nil || f.Type != "ack" || f.Channel != "@inbox" {
-		b.t.Errorf("a strange frame: %s", text)
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.acks = append(b.acks, f.Messages)
-	b.open = slices.DeleteFunc(b.open, func(id string) bool {
-		return slices.Contains(f.Messages, id) || f.Seq > 0 && id <= name(f.Seq)
-	})
-	if f.ID != nil {
-		b.write(conn, fmt.Sprintf(`{"type":"ok","id":%s}`, f.ID))
-	}
-}
-
-func (b *postbox) write(conn *websocket.Conn, frame string) {
-	_ = conn.Write(context.Background(), websocket.MessageText, []byte(frame)) // one that is gone reads no more
-}
-
-func name(seq int) string { return fmt.Sprintf("m%04d", seq) }
-
-func (b *postbox) give(conn *websocket.Conn, id string) {
-	b.write(conn, fmt.Sprintf(`{"type":"msg","channel":"@inbox","id":%q,"seq":%s,"event":"message","data":%[1]q,"category":"news"}`, id, strings.TrimLeft(id, "m0")))
-}
-
-// push gives the user a message.
-func (b *postbox) push() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.seq++
-	b.open = append(b.open, name(b.seq))
-	for conn := range b.conns {
-		b.give(conn, name(b.seq))
-	}
-}
-
-// again sends what is not acknowledged once more.
-func (b *postbox) again() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for conn := range b.conns {
-		for _, id := range b.open {
-			b.give(conn, id)
-		}
-	}
-}
-
-func (b *postbox) cut() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for conn := range b.conns {
-		_ = conn.CloseNow()
-	}
-}
-
-// left waits until so many messages are not acknowledged.
-func (b *postbox) left(n int) {
-	b.t.Helper()
-	eventually(b.t, fmt.Sprint(n, " are left"), func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return len(b.open) == n
-	})
-}
 
 func TestTheInboxHandsEachMessageOverOnce(t *testing.T) {
 	b := newPostbox(t)
@@ -221,4 +91,87 @@ func TestALoopOverTheInbox(t *testing.T) {
 	must(t, c.Inbox().Ack(soon(t)))
 	must(t, c.Inbox().AckTo(soon(t), 5))
 	b.left(0)
+}
+
+// device connects a client to the postbox.
+func (b *postbox) device() *client.Client {
+	b.t.Helper()
+	return connect(b.t, b.web.URL, client.Options{Transports: []client.Transport{client.WebSocket}})
+}
+
+// heard collects what is handed over, by seq.
+func heard(t testing.TB, in *client.Inbox) *list[uint64] {
+	got := &list[uint64]{t: t, more: make(chan struct{}, 1)}
+	in.OnMessage(func(m client.Message) error { got.add(m.Seq); return nil })
+	return got
+}
+
+// settled waits until all that was sent to a client so far has come: its own
+// requests are answered after it.
+func settled(t testing.TB, c *client.Client) {
+	t.Helper()
+	_, err := c.Inbox().Muted(soon(t))
+	must(t, err)
+}
+
+func TestWhatWaitsForItsFunctionIsReplacedOrWithdrawn(t *testing.T) {
+	b := newPostbox(t)
+	c := b.device()
+	recalls := collect(t, c.Inbox().OnRecall)
+	b.pushAs("orders", "x") // 1
+	b.pushAs("news", "")
+	b.pushAs("orders", "y")
+	b.again() // the same one again is no replacement
+	b.push()  // 4
+	b.recall(4)
+	b.pushAs("orders", "x")
+	b.pushAs("news", "x")                                                                      // of another category
+	b.left(4)                                                                                  // what was replaced is acknowledged: it must not come after the new one
+	same(t, "recalls", recalls.first(), client.Recall{Channel: "@inbox", Seq: 4, ID: name(4)}) // nobody listens to messages yet
+	settled(t, c)
+	got := heard(t, c.Inbox())
+	b.left(0)
+	b.again()
+	settled(t, c)
+	same(t, "messages", got.now(), []uint64{2, 3, 5, 6})
+}
+
+func TestWhatWaitsForAFunctionWhenTheConnectionIsLostIsWhatTheNextOneBrings(t *testing.T) {
+	b := newPostbox(t)
+	c := b.device()
+	b.push()
+	b.push()
+	settled(t, c)
+	b.cut()
+	b.recall(1) // nobody is there to be told
+	b.devices(1)
+	settled(t, c)
+	got := heard(t, c.Inbox())
+	b.left(0)
+	same(t, "messages", got.now(), []uint64{2})
+}
+
+func TestAFunctionThatIsSlowHearsOfNothingThatWasWithdrawnMeanwhile(t *testing.T) {
+	b := newPostbox(t)
+	c := b.device()
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	got := &list[uint64]{t: t, more: make(chan struct{}, 1)}
+	c.Inbox().OnMessage(func(m client.Message) error {
+		if m.Seq == 1 {
+			close(begun)
+			<-goOn
+		}
+		got.add(m.Seq)
+		return nil
+	})
+	b.push()
+	<-begun
+	b.push()
+	b.pushAs("news", "x")
+	b.pushAs("news", "x")
+	b.recall(2)
+	settled(t, c)
+	close(goOn)
+	b.left(0)
+	same(t, "messages", got.now(), []uint64{1, 4})
 }

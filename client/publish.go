@@ -112,20 +112,11 @@ func (ch *Channel) History(ctx context.Context, options HistoryOptions) (History
 	if err != nil {
 		return HistoryPage{}, err
 	}
-	page := HistoryPage{More: f.flag("more"), End: Position{Epoch: f.text("epoch"), Seq: f.number("seq")}}
-	list := f.raw("messages")
-	if list == nil {
-		return page, nil
-	}
-	err = protocol.EachElement(list, func(element []byte) error {
-		m, err := readFrame(element)
-		if err != nil {
-			return err
-		}
+	page := HistoryPage{More: f.flag("more"), End: f.position()}
+	err = f.each("messages", func(m *incoming) {
 		kept := m.message()
 		kept.Channel = ch.name
 		page.Messages = append(page.Messages, kept)
-		return nil
 	})
 	return page, err
 }

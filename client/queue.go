@@ -1,6 +1,9 @@
 package client
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // queue hands events to functions, one after the other and in order, in a
 // goroutine that exists only while there are some. What happens when it is full
@@ -9,12 +12,13 @@ type queue struct {
 	life  *life
 	bound int
 	give  func(e any)
-	drop  func(e any) // gets what pushOver has taken out; nil: nobody
+	drop  func(e any)      // gets what pushOver has taken out; nil: nobody
+	late  func(e any) bool // tells what hold keeps back; nil: everything
 
 	mu      sync.Mutex // guards all below
 	list    []any
 	dropped uint64 // volatile events that found no place, since the last that did
-	held    bool   // nothing is handed over yet
+	held    bool   // what is late is not handed over yet
 	running bool
 	room    chan struct{} // closed when half of the places are free; nil: nobody waits
 }
@@ -72,12 +76,41 @@ func (q *queue) addLocked(e any) {
 }
 
 func (q *queue) startLocked() {
-	if !q.running && !q.held && len(q.list) > 0 {
+	if !q.running && q.firstLocked() >= 0 {
 		q.running = q.life.start(q.run)
 	}
 }
 
-// hold keeps everything back until release.
+// firstLocked gives the place of the event that is next; -1: there is none.
+func (q *queue) firstLocked() int {
+	switch {
+	case len(q.list) == 0:
+		return -1
+	case !q.held:
+		return 0
+	case q.late == nil:
+		return -1
+	}
+	return slices.IndexFunc(q.list, func(e any) bool { return !q.late(e) })
+}
+
+// remove takes out what nobody needs to be told any more.
+func (q *queue) remove(gone func(e any) bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list = slices.DeleteFunc(q.list, gone)
+	q.roomLocked()
+}
+
+// roomLocked tells those who wait for room.
+func (q *queue) roomLocked() {
+	if q.room != nil && len(q.list) <= q.bound/2 {
+		close(q.room)
+		q.room = nil
+	}
+}
+
+// hold keeps what is late back until release.
 func (q *queue) hold() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -123,17 +156,19 @@ func (q *queue) next() (e any, dropped uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	dropped, q.dropped = q.dropped, 0
-	if len(q.list) == 0 || q.life.ctx.Err() != nil {
+	i := q.firstLocked()
+	if i < 0 || q.life.ctx.Err() != nil {
 		q.running = false
 		return nil, dropped
 	}
-	e = q.list[0]
-	q.list[0] = nil
-	q.list = q.list[1:]
-	if q.room != nil && len(q.list) <= q.bound/2 {
-		close(q.room)
-		q.room = nil
+	e = q.list[i]
+	if i == 0 { // without moving the others
+		q.list[0] = nil
+		q.list = q.list[1:]
+	} else {
+		q.list = slices.Delete(q.list, i, i+1)
 	}
+	q.roomLocked()
 	return e, dropped
 }
 
@@ -162,13 +197,15 @@ func (l *listeners[E]) add(fn func(E)) (stop func()) {
 	}
 }
 
-func (l *listeners[E]) call(e E) {
+// call tells whether there was anybody to call.
+func (l *listeners[E]) call(e E) bool {
 	l.mu.Lock()
 	list := l.list
 	l.mu.Unlock()
 	for _, fn := range list {
 		(*fn)(e)
 	}
+	return len(list) > 0
 }
 
 func (l *listeners[E]) empty() bool {

@@ -43,7 +43,7 @@ func (c *Client) answer(k *conn, f *incoming) {
 // deliver hands a frame to its channel.
 func (c *Client) deliver(k *conn, f *incoming) {
 	name := f.text("channel")
-	if name == inboxName {
+	if name == protocol.Inbox {
 		c.Inbox().receive(k, f)
 		return
 	}

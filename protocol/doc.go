@@ -20,6 +20,9 @@ const (
 	TypePing     = "ping"
 	TypeHistory  = "history"
 	TypePatch    = "patch" // the server sends it too
+	TypeAck      = "ack"
+	TypeMark     = "mark" // the server sends it too
+	TypeMute     = "mute"
 )
 
 // Frame types that only the server sends.
@@ -46,6 +49,9 @@ const Subprotocol = "skein.v1.json"
 // Direct is the channel name on messages that were addressed to a connection,
 // a user or everybody rather than to a channel.
 const Direct = "@direct"
+
+// Inbox is the name under which a client knows the inbox of its user.
+const Inbox = "@inbox"
 
 // DefaultEvent is the event name of a message that was given none.
 const DefaultEvent = "message"

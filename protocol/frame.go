@@ -66,6 +66,8 @@ func typeName(raw []byte) string {
 		return TypeConnect
 	case `"presence"`:
 		return TypePresence
+	case `"ack"`:
+		return TypeAck
 	}
 	s, _ := Unquote(raw)
 	return s
@@ -90,6 +92,10 @@ type Msg struct {
 	Data               []byte // raw JSON
 	From               Sender
 	Time               int64 // Unix milliseconds
+
+	// Of a push. Empty and zero: it has none.
+	Category, Collapse string
+	Expires            int64 // Unix milliseconds
 }
 
 // AppendMsg appends the `msg` frame of m.
@@ -151,6 +157,15 @@ func appendRest(dst []byte, m *Msg) []byte {
 	if m.From != (Sender{}) {
 		dst = append(dst, `,"from":`...)
 		dst = AppendSender(dst, m.From)
+	}
+	if m.Category != "" {
+		dst = AppendString(append(dst, `,"category":`...), m.Category)
+	}
+	if m.Expires != 0 {
+		dst = strconv.AppendInt(append(dst, `,"expires":`...), m.Expires, 10)
+	}
+	if m.Collapse != "" {
+		dst = AppendString(append(dst, `,"collapse":`...), m.Collapse)
 	}
 	dst = append(dst, `,"time":`...)
 	dst = strconv.AppendInt(dst, m.Time, 10)

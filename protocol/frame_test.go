@@ -103,6 +103,7 @@ func TestAppendedFrames(t *testing.T) {
 		want string
 	}{
 		{"msg", protocol.AppendMsg(nil, msg), `{"type":"msg","channel":"room:7","id":"01X","event":"moved","data":{"x":1},"from":{"user":"a\"b","device":"d","connection":"c"},"time":12}`},
+		{"msg of an inbox", protocol.AppendMsg(nil, &protocol.Msg{Channel: protocol.Inbox, ID: "01X", Seq: 8, Event: "order", Category: "orders", Expires: 99, Collapse: "o:1", Time: 12}), `{"type":"msg","channel":"@inbox","id":"01X","seq":8,"event":"order","data":null,"category":"orders","expires":99,"collapse":"o:1","time":12}`},
 		{"msg of the server, without data", protocol.AppendMsg(nil, bare), `{"type":"msg","channel":"room:7","id":"01X","event":"message","data":null,"time":12}`},
 		{"notice", protocol.AppendNotice([]byte("x"), msg), `x{"type":"notice","channel":"room:7","event":"moved","data":{"x":1},"from":{"user":"a\"b","device":"d","connection":"c"},"time":12}`},
 		{"sender without user", protocol.AppendSender(nil, protocol.Sender{Connection: "c"}), `{"connection":"c"}`},

@@ -1,7 +1,8 @@
 // Package store is the contract of what Skein keeps: messages of log channels,
 // in order, with the keys that make a repeated publish one message; documents, as
 // patches and a snapshot; the members of channels; schedules, which one process at
-// a time carries out; and who is not let in.
+// a time carries out; who is not let in; users, with what is known of them; what is
+// pushed to them, and what became of it; and campaigns, which push to many.
 //
 // Everything durable goes through [Store]: commands change things, in groups that
 // take effect together or not at all; reads see whole groups only. The package
@@ -22,13 +23,16 @@ import (
 // fault of the implementation.
 var (
 	// ErrConflict says that an idempotency key was used for other content, or that a
-	// schedule does not have the version that was asked for.
+	// schedule or a campaign does not have the version that was asked for.
 	ErrConflict = errors.New("store: what is there is in conflict with it")
 	// ErrMoved says that a document does not have the version that a command was made
 	// for.
 	ErrMoved = errors.New("store: the document has another version")
-	// ErrNotFound says that there is no such message or schedule, or no longer.
+	// ErrNotFound says that there is no such message, schedule, category, push or
+	// campaign, or no longer.
 	ErrNotFound = errors.New("store: not found")
+	// ErrTooLarge says that what would be kept is larger than the contract allows.
+	ErrTooLarge = errors.New("store: too large")
 	// ErrUnavailable says that nothing can be stored or read now: the disk is full,
 	// the database is away, too much waits. The group did not take effect, unless
 	// the connection to a database broke while it was committing: then nobody
@@ -38,13 +42,16 @@ var (
 	ErrClosed = errors.New("store: closed")
 )
 
-// Store keeps messages, documents, members, schedules and denials. Its methods may
-// be called at the same time.
+// Store keeps messages, documents, members, schedules, denials, users, pushes and
+// campaigns. Its methods may be called at the same time.
 type Store interface {
 	DocumentReader
 	MemberReader
 	ScheduleReader
 	DenialReader
+	UserReader
+	PushReader
+	CampaignReader
 
 	// Do carries out a group of commands, in order, together or not at all, and
 	// gives a result for each. When it returns without an error, the group
@@ -104,6 +111,9 @@ type Options struct {
 	// the same channel. What it is given is good only during the call. It must not block and must not call the store. Nil: nobody
 	// is told. Duplicates are not told.
 	Committed func([]Commit)
+	// Pushed is told of each [Push], as Committed of messages: in the order in which
+	// they were committed, for one user in the order of seq. Nil: nobody is told.
+	Pushed func([]Pushed)
 	// Observer is told what it took. Nil: nobody is told.
 	Observer Observer
 }
@@ -124,13 +134,17 @@ type Observer interface {
 	// of which sync is the time until it was on disk. err is nil when it succeeded.
 	Commit(groups, commands int, took, sync time.Duration, err error)
 	// Query: a read took so long. what is heads, read, recalls, document, members,
-	// memberships, schedules, due, denials, seen, trim, stats or check.
+	// memberships, schedules, due, denials, seen, users, audience, categories, inbox,
+	// records, pushes, estimate, campaigns, trim, stats or check.
 	Query(what string, took time.Duration, err error)
 }
 
 // Command is [Append], [Recall] or [PutSnapshot], about messages; [AddMembers] or
 // [RemoveMembers]; [PutSchedule], [DeleteSchedule], [ClaimSchedule] or
-// [FinishSchedule]; [PutDenial] or [SawUsers].
+// [FinishSchedule]; [PutDenial] or [SawUsers]; [PutUsers], [DeleteUsers] or
+// [MuteCategory]; [PutCategory] or [DeleteCategory]; [Push], [Broadcast], [Collect],
+// [Settle], [MarkRead], [Wake], [Expire], [RecallPush], [Escalated] or [Prune];
+// [PutCampaign], [ClaimCampaign], [AddToCampaign] or [DeleteCampaign].
 type Command interface{ command() }
 
 // Result is what the command says: [Appended] for an [Append], and so on.
@@ -258,4 +272,9 @@ type Stats struct {
 	Members   int64
 	Schedules int64
 	Documents int64
+	// Users counts all that were ever heard of, with attributes or without.
+	Users  int64
+	Pushes int64
+	// Deliveries are counted up to a million.
+	Deliveries int64
 }

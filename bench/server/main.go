@@ -19,6 +19,7 @@ func main() {
 	secret := flag.String("secret", "", "secret of the clients' tokens")
 	key := flag.String("key", "", "key of the HTTP API")
 	data := flag.String("data", "", "directory of the store; empty: there is no namespace that keeps anything")
+	database := flag.String("database", "", "URL of a PostgreSQL database that keeps the state instead")
 	flag.Parse()
 	cfg := skein.Config{
 		Listen:    *listen,
@@ -30,8 +31,8 @@ func main() {
 			"load": {Kind: "event", Subscribe: "anyone", Publish: "anyone"},
 		},
 	}
-	if *data != "" {
-		cfg.Data = *data
+	if *data != "" || *database != "" {
+		cfg.Data, cfg.Database = *data, *database
 		cfg.Namespaces["log"] = skein.Namespace{Kind: "log", Subscribe: "anyone", Publish: "anyone"}
 		cfg.Namespaces["doc"] = skein.Namespace{Kind: "doc", Subscribe: "anyone", Patch: "anyone"}
 	}

@@ -24,7 +24,7 @@ var ladder = []rung{
 	{"0 ground", []string{"internal/fault", "internal/id", "internal/cron", "internal/retry", "internal/ratelimit",
 		"internal/pointer", "internal/term", "internal/arch"}},
 	// The words that everybody uses: frames, codes, limits, names of metrics.
-	{"1 words", []string{"protocol", "internal/metrics"}},
+	{"1 words", []string{"protocol", "internal/metrics", "internal/fatigue"}},
 	// Documents are made of words, and clients change them as the server does.
 	{"1 tree", []string{"internal/tree"}},
 	// Contracts come before what fulfils them, so that no implementation is
@@ -45,6 +45,8 @@ var ladder = []rung{
 	{"3 hub", []string{"internal/hub"}},
 	{"3 feed", []string{"internal/feed"}},
 	{"3 document", []string{"internal/document"}},
+	{"3 push", []string{"internal/push"}},
+	{"3 audience", []string{"internal/audience"}},
 	{"3 session", []string{"internal/session"}},
 	{"3 verb", []string{"internal/verb"}},
 	// A feature can be deleted: nobody but the face knows it.

@@ -22,6 +22,10 @@ func (s *setting) bounds() bounds {
 		case text:
 			v.SetString("\x00")
 		case whole, size, duration:
+			if v.Kind() == reflect.Pointer {
+				v.Set(reflect.New(v.Type().Elem()))
+				v = v.Elem()
+			}
 			v.SetInt(math.MinInt32)
 		}
 	})
@@ -48,6 +52,10 @@ func (s *setting) complaint(spoil func(reflect.Value)) (message string, found bo
 		ns := skein.Namespace{}
 		spoil(reflect.ValueOf(&ns).Elem().FieldByIndex(s.index))
 		cfg.Namespaces = map[string]skein.Namespace{"x": ns}
+	case strings.HasPrefix(s.path, "categories.*"):
+		category := skein.Category{}
+		spoil(reflect.ValueOf(&category).Elem().FieldByIndex(s.index))
+		cfg.Categories = map[string]skein.Category{"x": category}
 	case strings.HasPrefix(s.path, "socketio.namespaces.*"):
 		path = strings.Replace(s.path, "*", "/x", 1)
 		ns := skein.SocketIONamespace{}

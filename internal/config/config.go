@@ -91,7 +91,7 @@ func Load(opt Options) (Loaded, error) {
 	if opt.Dev {
 		l.dev()
 	}
-	l.completeNamespaces()
+	l.complete()
 	if !l.exhausted {
 		l.validate()
 	}
@@ -199,11 +199,14 @@ func (l *loader) dev() {
 	}
 }
 
-// completeNamespaces fills in what a namespace leaves out, so that what is in
+// complete fills in what a namespace or a category leaves out, so that what is in
 // force can be told.
-func (l *loader) completeNamespaces() {
+func (l *loader) complete() {
 	for name, ns := range l.cfg.Namespaces {
 		l.cfg.Namespaces[name] = ns.WithDefaults()
+	}
+	for name, category := range l.cfg.Categories {
+		l.cfg.Categories[name] = category.WithDefaults()
 	}
 	l.cfg.SocketIO = l.cfg.SocketIO.WithDefaults(l.cfg.Namespaces)
 }

@@ -161,6 +161,10 @@ func TestInitLoadsAsDefaultsAndExamples(t *testing.T) {
 		"event": {Kind: "event", Subscribe: "user", Publish: "user", Presence: "members", PresenceMax: 1000, PresenceTo: "user"},
 	}
 	want.SocketIO.Namespaces = map[string]skein.SocketIONamespace{"/": {Channel: "event:all", Rooms: "event"}}
+	want.Categories = map[string]skein.Category{
+		"orders": {OnCap: "inbox", OnQuiet: "defer", Priority: new(5), Bypass: true, Mutable: new(false)},
+		"promo":  {OnCap: "inbox", OnQuiet: "defer", Priority: new(5), Mutable: new(true), Caps: []string{"2 per day", "5 per week"}, Quiet: "21:00-09:00", TTL: skein.Duration(72 * time.Hour)},
+	}
 	if diff := cmp.Diff(want, l.Config); diff != "" {
 		t.Error(diff)
 	}

@@ -238,6 +238,10 @@ func (l *loader) defaultOf(s *setting) string {
 
 // parse reads a scalar.
 func parse(s shape, v reflect.Value, raw string) error {
+	if v.Kind() == reflect.Pointer {
+		v.Set(reflect.New(v.Type().Elem()))
+		v = v.Elem()
+	}
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(raw))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/skein-realtime/skein"
 )
@@ -39,6 +40,12 @@ type example struct {
 func examples(path string) []example {
 	if path == "socketio.namespaces" {
 		return []example{{`"/"`, "its rooms are the channels event:…", skein.SocketIONamespace{Channel: "event:all", Rooms: "event"}}}
+	}
+	if path == "categories" {
+		return []example{
+			{"orders", "what the user waits for", skein.Category{Bypass: true}},
+			{"promo", "what the user does not", skein.Category{Caps: []string{"2 per day", "5 per week"}, Quiet: "21:00-09:00", TTL: skein.Duration(72 * time.Hour)}},
+		}
 	}
 	return []example{
 		{"tick", "the server speaks, everybody may listen", skein.Namespace{Kind: "event", Subscribe: "anyone", Publish: "server"}},

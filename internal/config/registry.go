@@ -82,6 +82,9 @@ func (s *setting) addFields(env bool) {
 }
 
 func shapeOf(t reflect.Type) shape {
+	if t.Kind() == reflect.Pointer { // it can be left out where zero means something
+		t = t.Elem()
+	}
 	switch t {
 	case reflect.TypeFor[skein.Duration]():
 		return duration
@@ -204,6 +207,12 @@ func (s *setting) visit(path string, v reflect.Value, fn func(value)) {
 
 // text writes the value as YAML would have it.
 func (v value) text() string {
+	if v.v.Kind() == reflect.Pointer {
+		if v.v.IsNil() {
+			return "null"
+		}
+		v.v = v.v.Elem()
+	}
 	switch v.shape {
 	case table:
 		return "{}"

@@ -38,6 +38,7 @@ type Conn struct {
 	subs     []*Sub
 	session  []byte // a JSON object; nil: {}
 	gone     bool
+	inbox    bool // see TakeInbox
 }
 
 // Prepare says what the connection's way out is, before [Hub.Add] does.
@@ -249,6 +250,7 @@ func (c *Conn) bind(identity auth.Identity, fresh bool) {
 	h.unlist(old, c, subs)
 	c.mu.Lock()
 	c.identity = identity
+	c.inbox = false // that was the old user's
 	c.mu.Unlock()
 	h.list(identity.User, c, subs)
 	if w := h.watch.Load(); w != nil {

@@ -121,6 +121,10 @@ type Config struct {
 	// has had its reply. Both nil: there are no such channels.
 	Behind, Joined func(*Sub)
 
+	// Drained is told of a connection whose queue has emptied after [Conn.OfferInbox] or
+	// another offer did not fit. It must not block. Nil: nobody is told.
+	Drained func(*Conn)
+
 	// UserChanged is told that a user's first connection is there, or that the last
 	// one has gone; ChannelChanged that a channel has its first subscriber, or that
 	// the last one has gone. Channels whose names begin with "@" are the server's own

@@ -245,6 +245,9 @@ func (c *Conn) Drained() {
 			}
 		}
 	}
+	if c.hub.cfg.Drained != nil {
+		c.hub.cfg.Drained(c)
+	}
 }
 
 // Frame is one message of a log channel for its subscribers.

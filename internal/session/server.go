@@ -84,6 +84,7 @@ type Server struct {
 	limits   atomic.Pointer[limits] // nil: none
 	metrics  Metrics
 	frames   map[string]FrameHandler
+	reserved map[reserved]FrameHandler
 	calls    map[string]CallHandler
 	hooks    atomic.Pointer[Hooks]
 	running  sync.WaitGroup
@@ -94,7 +95,7 @@ type Server struct {
 
 // NewServer makes a Server. Features register on it before the first session.
 func NewServer(cfg Config) *Server {
-	s := &Server{cfg: cfg, frames: map[string]FrameHandler{}, calls: map[string]CallHandler{}}
+	s := &Server{cfg: cfg, frames: map[string]FrameHandler{}, reserved: map[reserved]FrameHandler{}, calls: map[string]CallHandler{}}
 	s.Configure(cfg.Settings)
 	s.SetHooks(Hooks{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -114,6 +115,26 @@ func (s *Server) Metrics() *Metrics { return &s.metrics }
 
 // Handle registers what answers a frame type.
 func (s *Server) Handle(frameType string, fn FrameHandler) { s.frames[frameType] = fn }
+
+// reserved is a frame type for one of the server's own channels.
+type reserved struct{ channel, frameType string }
+
+// HandleIn registers what answers a frame type that is also registered for all
+// channels, for one of the server's own channels, whose names begin with "@".
+func (s *Server) HandleIn(channel, frameType string, fn FrameHandler) {
+	s.reserved[reserved{channel, frameType}] = fn
+}
+
+// handler finds what answers a frame; nil: nothing does.
+func (s *Server) handler(f *protocol.Frame) FrameHandler {
+	if raw := f.Raw("channel"); len(raw) > 2 && (raw[1] == '@' || raw[1] == '\\') && len(s.reserved) > 0 {
+		channel, _ := protocol.Unquote(raw)
+		if fn := s.reserved[reserved{channel, f.Type}]; fn != nil {
+			return fn
+		}
+	}
+	return s.frames[f.Type]
+}
 
 // HandleCall registers what answers the call of a method.
 func (s *Server) HandleCall(method string, fn CallHandler) { s.calls[method] = fn }

@@ -409,7 +409,7 @@ func (s *Session) handle(f *protocol.Frame, text []byte, err error) {
 		s.postpone(f, text)
 		return
 	}
-	handler := s.srv.frames[f.Type]
+	handler := s.srv.handler(f)
 	if handler == nil {
 		s.fail(f.ID, "", fault.New(fault.UnknownType, "type: %q is not a frame type", f.Type))
 		return

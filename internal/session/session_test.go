@@ -275,6 +275,32 @@ func TestFramesThatAreWrong(t *testing.T) {
 	c.Expect("pong")
 }
 
+func TestAChannelOfTheServersOwnHasItsOwnAnswers(t *testing.T) {
+	w := start(t, defaults())
+	answer := func(word string) session.FrameHandler {
+		return func(_ context.Context, s *session.Session, f *protocol.Frame) error {
+			s.OK(f, func(b []byte) []byte { return protocol.AppendString(append(b, `,"by":`...), word) })
+			return nil
+		}
+	}
+	w.Handle("look", answer("all"))
+	w.HandleIn("@own", "look", answer("own"))
+	w.HandleIn("@own", "only", answer("only"))
+	c := w.user("u")
+	for frame, by := range map[string]string{
+		`{"id":1,"type":"look"}`: "all", `{"id":1,"type":"look","channel":"room:1"}`: "all", `{"id":1,"type":"look","channel":"@other"}`: "all",
+		`{"id":1,"type":"look","channel":7}`: "all", `{"id":1,"type":"look","channel":"@own"}`: "own", `{"id":1,"type":"look","channel":"\u0040own"}`: "own",
+		`{"id":1,"type":"only","channel":"@own"}`: "only",
+	} {
+		c.Send(frame)
+		if f := c.Expect("ok"); f["by"] != by {
+			t.Errorf("%s: got %v, want %s", frame, f, by)
+		}
+	}
+	c.Send(`{"type":"only","channel":"room:1"}`)
+	c.ExpectError(fault.UnknownType, "is not a frame type")
+}
+
 func TestFramesAreLimited(t *testing.T) {
 	settings := defaults()
 	settings.FramesPerSecond = 5

@@ -11,6 +11,7 @@ import (
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/store"
 	"github.com/skein-realtime/skein/store/postgres"
+	"github.com/skein-realtime/skein/store/storetest"
 )
 
 // benchChannels is what the appends are spread over.
@@ -104,3 +105,15 @@ func TestAMessageTakesLittleRoom(t *testing.T) {
 		t.Errorf("a message takes %.0f bytes", each)
 	}
 }
+
+// place gives a database for a store of a benchmark.
+func place(b *testing.B) storetest.Opener {
+	url := server.Database(b)
+	return func(opt store.Options) (store.Store, error) {
+		return postgres.Open(b.Context(), postgres.Config{URL: url, Options: opt})
+	}
+}
+
+func BenchmarkUsers(b *testing.B) { storetest.BenchmarkUsers(b, place(b)) }
+
+func BenchmarkPush(b *testing.B) { storetest.BenchmarkPush(b, place(b)) }

@@ -70,7 +70,7 @@ func (s *Store) Stats(ctx context.Context) (stats store.Stats, err error) {
 		return patient(ctx, q, func(q querier) error {
 			err := q.QueryRow(ctx, sqlStats).Scan(&stats.Bytes, &stats.Channels, &stats.Messages, &stats.Documents)
 			if err == nil {
-				stats.Members, stats.Schedules, err = tables.Totals(ctx, tx{&s.numbers, q})
+				err = tables.Totals(ctx, tx{&s.numbers, q}, &stats)
 			}
 			return err
 		})

@@ -1,8 +1,8 @@
 // Package postgres is the store of several nodes: messages, documents, members,
-// schedules and denials in a PostgreSQL database, which any number of processes may use at
-// once.
+// schedules, denials, users, pushes and campaigns in a PostgreSQL database, which any
+// number of processes may use at once.
 //
-// It keeps thirteen tables in a schema of its own (skein, unless the configuration
+// It keeps its tables in a schema of its own (skein, unless the configuration
 // or the URL's search_path names another one):
 //
 //	store      one row: the epoch, and the version of the schema
@@ -13,8 +13,7 @@
 //	litter     channels with messages that nobody can read any more
 //	document   the newest snapshot of each document: channel -> version, time, data
 //
-// and those of members, schedules and denials, which store/internal/tables
-// describes.
+// and those of everything else, which store/internal/tables describes.
 //
 // The files in schema/ say what each column holds. Opening the store brings an
 // older schema up to date, whichever node comes first, and refuses a newer one.
@@ -33,9 +32,12 @@
 // writer, which holds the lanes of the others while it commits, so that what is
 // told to [store.Options.Committed] stays in order.
 //
-// Groups of memberships have a writer of their own, and so have the other ones of
-// store/internal/tables. Each takes what waits for it in one transaction, too,
-// and what the groups need is locked in an order that all nodes keep.
+// Groups of memberships have a writer of their own, and so have the other kinds of
+// store/internal/tables: schedules and denials; users and campaigns; pushes; what
+// users do with them; and the steps of work that goes through many users, of which
+// each has a transaction of its own. The others take what waits for them in one
+// transaction, too, and what the groups need is locked in an order that all nodes
+// keep.
 //
 // # When the database is away
 //
@@ -127,6 +129,7 @@ type Store struct {
 	writes, reads *pgxpool.Pool
 	queue         *queue
 	lanes         []sync.Mutex // held while a writer commits and tells
+	pushing       sync.Mutex   // held while pushes are committed and told
 	writers       sync.WaitGroup
 	seed          maphash.Seed
 	known         *knownNames
@@ -143,7 +146,7 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// tableReader has the reads of memberships, schedules and denials.
+// tableReader has the reads of everything but messages and documents.
 type tableReader = tables.Reader
 
 // Open connects, brings the schema up to date and starts the writers. It fails

@@ -14,7 +14,7 @@ type group struct {
 	touches  uint64 // the lanes of its channels, a bit for each
 	alone    bool   // needs a transaction of its own
 	versions bool   // has appends to documents
-	tables   bool   // is about members, schedules and denials
+	tables   bool   // is about what the package tables does
 	bytes    int
 
 	// Written by the writer before done is closed.

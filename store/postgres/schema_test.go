@@ -90,8 +90,8 @@ func TestARoleWithoutRightsIsEnough(t *testing.T) {
 
 // Every schema that was released is brought up to date with what is in it.
 // testdata/N.sql is a dump of version N that holds what fillSample does, from
-// version 2 on what fillTables does, and from version 3 on what fillDocument does; the
-// environment variable SKEIN_DUMP=testdata/N.sql makes TestADumpIsABackup write the
+// version 2 on what fillTables does, from version 3 on what fillDocument does, and from
+// version 4 on what fillUsers does; the environment variable SKEIN_DUMP=testdata/N.sql makes TestADumpIsABackup write the
 // one of the latest version.
 func TestReleasedSchemasAreMigrated(t *testing.T) {
 	dumps, err := filepath.Glob("testdata/*.sql")
@@ -123,6 +123,10 @@ func TestReleasedSchemasAreMigrated(t *testing.T) {
 				fillDocument(t, s)
 			}
 			verifyDocument(t, s)
+			if filepath.Base(dump) < "4.sql" {
+				fillUsers(t, s)
+			}
+			verifyUsers(t, s)
 			check(t, s)
 			if got := do[store.Appended](t, s, newAppend("room:sample", "5")); got.Seq != 5 {
 				t.Errorf("an append gives %+v", got)
@@ -220,6 +224,7 @@ func TestADumpIsABackup(t *testing.T) {
 	fillSample(t, s)
 	fillTables(t, s)
 	fillDocument(t, s)
+	fillUsers(t, s)
 	dump := exec.Command(filepath.Join(server.Bin(), "pg_dump"), "--schema=skein", "--no-owner", "--inserts", url)
 	out, err := dump.Output()
 	if err != nil {
@@ -238,5 +243,6 @@ func TestADumpIsABackup(t *testing.T) {
 	verifySample(t, restored)
 	verifyTables(t, restored)
 	verifyDocument(t, restored)
+	verifyUsers(t, restored)
 	check(t, restored)
 }

@@ -40,6 +40,33 @@ func (t tx) Query(ctx context.Context, query string, row func(tables.Scan) error
 	if err != nil {
 		return err
 	}
+	return eachRow(rows, row)
+}
+
+// QueryOnce implements [tables.Tx].
+func (t tx) QueryOnce(ctx context.Context, query string, row func(tables.Scan) error, args ...any) error {
+	rows, err := t.session.Query(ctx, dollars(query), append([]any{pgx.QueryExecModeDescribeExec}, args...)...)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, row)
+}
+
+// QueryThrough implements [tables.Tx]. Reads ask by index, as connections are told,
+// unless they want everything.
+func (t tx) QueryThrough(ctx context.Context, query string, row func(tables.Scan) error, args ...any) error {
+	begun, err := t.session.(beginner).Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = begun.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := begun.Exec(ctx, `SELECT set_config('enable_seqscan', 'on', true)`); err != nil {
+		return err
+	}
+	return tx{t.numbers, begun}.QueryOnce(ctx, query, row, args...)
+}
+
+func eachRow(rows pgx.Rows, row func(tables.Scan) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		if err := row(rows.Scan); err != nil {
@@ -57,6 +84,12 @@ func (n *numbering) numbered(query string) string {
 	if made, ok := n.made.Load(query); ok {
 		return made.(string)
 	}
+	made := dollars(query)
+	n.made.Store(query, made)
+	return made
+}
+
+func dollars(query string) string {
 	var b strings.Builder
 	for i, part := range strings.Split(query, "?") {
 		if i > 0 {
@@ -64,45 +97,69 @@ func (n *numbering) numbered(query string) string {
 		}
 		b.WriteString(part)
 	}
-	n.made.Store(query, b.String())
 	return b.String()
 }
 
-// Groups of members, schedules and denials have writers of their own, behind
-// those of messages: nobody who talks waits for ten thousand memberships, and no
-// schedule does.
+// Groups of what the package tables does have writers of their own, behind those of
+// messages: nobody who talks waits for ten thousand memberships, no schedule does, and
+// no push to one waits for one to a million.
 const (
 	laneMembers = 1 + iota // after that of groups of several writers
-	laneRest
-	tableLanes = laneRest
+	laneRest               // schedules and denials
+	laneUsers              // and categories and campaigns
+	lanePush
+	laneInbox
+	laneBulk
+	tableLanes = laneBulk
 )
 
 // tableLane tells which writer a group goes to.
-func (s *Store) tableLane(group []store.Command) int {
+func tableLane(group []store.Command) int {
+	if tables.Bulk(group) {
+		return laneBulk
+	}
 	switch group[0].(type) {
 	case store.AddMembers, store.RemoveMembers:
-		return len(s.lanes) + laneMembers
+		return laneMembers
+	case store.PutUsers, store.DeleteUsers, store.MuteCategory, store.PutCategory, store.DeleteCategory,
+		store.PutCampaign, store.ClaimCampaign, store.AddToCampaign, store.DeleteCampaign:
+		return laneUsers
+	case store.Push, store.Broadcast, store.RecallPush, store.Wake, store.Expire, store.Prune:
+		return lanePush
+	case store.Settle, store.MarkRead, store.Collect, store.Escalated:
+		return laneInbox
 	}
-	return len(s.lanes) + laneRest
+	return laneRest
 }
 
-// writeTables carries out groups of members, schedules and denials in one
-// transaction.
-func (s *Store) writeTables(ctx context.Context, batch []*group) ([]outcome, error) {
+// writeTables carries out groups of what the package tables does in one
+// transaction. When there are pushes among them, what is told of them must not be
+// overtaken: who pushes to the same users waits for this transaction before it can
+// commit its own, and tells only when this has told. So the lock that is held while
+// telling is taken before the commit; unlock gives it back.
+func (s *Store) writeTables(ctx context.Context, batch []*group) (done []outcome, unlock func(), err error) {
 	groups := make([][]store.Command, len(batch))
 	for i, g := range batch {
 		groups[i] = g.commands
 	}
-	var done []outcome
-	err := pgx.BeginFunc(ctx, s.writes, func(t pgx.Tx) error {
+	unlock = func() {}
+	err = pgx.BeginFunc(ctx, s.writes, func(t pgx.Tx) error {
 		outcomes, err := tables.Do(ctx, tx{&s.numbers, t}, groups...)
 		done = make([]outcome, len(outcomes))
+		pushes := false
 		for i, o := range outcomes {
 			done[i] = outcome{results: o.Results, err: o.Err}
+			if done[i].pushes = tables.Pushes(nil, o.Results); len(done[i].pushes) > 0 {
+				pushes = true
+			}
+		}
+		if err == nil && pushes {
+			s.pushing.Lock()
+			unlock = s.pushing.Unlock
 		}
 		return err
 	})
-	return done, err
+	return done, unlock, err
 }
 
 // lend lends a transaction for a read of the tables.

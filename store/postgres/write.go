@@ -51,7 +51,9 @@ func (s *Store) plan(ctx context.Context, g *group) error {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	if g.tables {
-		g.lane = s.tableLane(g.commands)
+		lane := tableLane(g.commands)
+		g.lane = len(s.lanes) + lane
+		g.alone = lane == laneBulk // the locks of one are enough to wait for
 		return nil
 	}
 	given := g.commands
@@ -241,9 +243,10 @@ func (w *writer) attempt(ctx context.Context, batch []*group) {
 	for range maxRepeats {
 		begin := time.Now()
 		var done []outcome
+		unlock := func() {}
 		switch {
 		case batch[0].tables:
-			done, err = s.writeTables(ctx, batch)
+			done, unlock, err = s.writeTables(ctx, batch)
 		case batch[0].alone:
 			done, err = s.writeAlone(ctx, batch[0])
 		default:
@@ -252,9 +255,10 @@ func (w *writer) attempt(ctx context.Context, batch []*group) {
 		w.observe(batch, begin, err)
 		if err == nil {
 			s.back()
-			w.tell(batch, done)
+			w.tell(batch, done, unlock)
 			return
 		}
+		unlock()
 		if !repeatable(err) || ctx.Err() != nil {
 			break
 		}
@@ -298,12 +302,24 @@ func (w *writer) observe(batch []*group, begin time.Time, err error) {
 type outcome struct {
 	results []store.Result
 	commits []store.Commit
+	pushes  []store.Pushed
 	err     error
 }
 
-// tell hands on what was committed, then answers the groups.
-func (w *writer) tell(batch []*group, done []outcome) {
+// tell hands on what was committed, then answers the groups. unlock lets others
+// tell of pushes.
+func (w *writer) tell(batch []*group, done []outcome, unlock func()) {
 	s := w.store
+	if s.opt.Pushed != nil {
+		var pushes []store.Pushed
+		for i := range done {
+			pushes = append(pushes, done[i].pushes...)
+		}
+		if len(pushes) > 0 {
+			s.opt.Pushed(pushes)
+		}
+	}
+	unlock()
 	if s.opt.Committed != nil {
 		for i := range done {
 			w.commits = append(w.commits, done[i].commits...)

@@ -85,6 +85,8 @@ var checks = []struct{ query, sentence string }{
 		"a snapshot belongs to channel %v, which does not exist"},
 	{"SELECT c.name, c.ns FROM channel c LEFT JOIN namespace n ON n.id = c.ns WHERE n.id IS NULL",
 		"channel %v belongs to namespace %v, which does not exist"},
+	{"SELECT user_id FROM person WHERE attributes IS NOT NULL AND (NOT json_valid(attributes, 8) OR CASE WHEN json_valid(attributes, 8) THEN json_type(attributes) <> 'object' END)",
+		"user %v: the attributes are no JSON object"},
 	{"SELECT i.ch, i.seq FROM idem i LEFT JOIN head c ON c.id = i.ch WHERE c.id IS NULL OR i.seq > c.top",
 		"a key of channel %v points to message %v, which never was"},
 }

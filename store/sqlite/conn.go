@@ -67,11 +67,15 @@ func (c *conn) prepare(text string, args []driver.Value) (driver.Stmt, error) {
 		}
 		c.st[text] = st
 	}
+	c.bind(args)
+	return st, nil
+}
+
+func (c *conn) bind(args []driver.Value) {
 	c.args = c.args[:0]
 	for i, v := range args {
 		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
 	}
-	return st, nil
 }
 
 // exec carries out one statement.
@@ -99,11 +103,28 @@ func (c *conn) changed(text string, args ...driver.Value) (int, error) {
 }
 
 // query calls fn for every row until it returns an error.
-func (c *conn) query(ctx context.Context, fn func(row []driver.Value) error, text string, args ...driver.Value) (err error) {
+func (c *conn) query(ctx context.Context, fn func(row []driver.Value) error, text string, args ...driver.Value) error {
 	st, err := c.prepare(text, args)
 	if err != nil {
 		return err
 	}
+	return c.rows(ctx, st, fn)
+}
+
+// once is query for a text that is not worth being kept prepared.
+func (c *conn) once(ctx context.Context, fn func(row []driver.Value) error, text string, args ...driver.Value) (err error) {
+	st, err := c.c.Prepare(text)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	c.bind(args)
+	return c.rows(ctx, st, fn)
+}
+
+// rows calls fn for every row that a statement gives for the arguments that were
+// bound.
+func (c *conn) rows(ctx context.Context, st driver.Stmt, fn func(row []driver.Value) error) (err error) {
 	rows, err := st.(driver.StmtQueryContext).QueryContext(ctx, c.args)
 	if err != nil {
 		return err

@@ -39,10 +39,10 @@ func (s *Store) Do(ctx context.Context, group ...store.Command) ([]store.Result,
 	if j.tables, j.bytes, err = tables.Check(group); err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
-	if !j.tables {
-		if err := checkMessages(j); err != nil {
-			return nil, err
-		}
+	if j.tables {
+		j.bulk = tables.Bulk(group)
+	} else if err := checkMessages(j); err != nil {
+		return nil, err
 	}
 	if err := s.queue.do(ctx, j); err != nil {
 		return nil, err

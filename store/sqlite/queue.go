@@ -18,7 +18,8 @@ const (
 // job is something for the writer: a group of commands, or work of its own.
 type job struct {
 	group  []store.Command
-	tables bool                // the group is about members, schedules and denials
+	tables bool                // the group is about what the package tables does
+	bulk   bool                // it may take long, and can wait
 	work   func(*writer) error // not nil: instead of a group
 	bytes  int
 
@@ -30,11 +31,13 @@ type job struct {
 	waiting bool // guarded by queue.mu
 }
 
-// queue holds what waits for the writer, in order.
+// queue holds what waits for the writer, in order: what may take long apart, so
+// that nobody waits behind more than one job of that kind.
 type queue struct {
 	mu     sync.Mutex // guards all below
 	wake   sync.Cond
 	jobs   []*job
+	bulk   []*job
 	bytes  int
 	closed bool
 }
@@ -48,12 +51,16 @@ func (q *queue) do(ctx context.Context, j *job) error {
 		q.mu.Unlock()
 		return store.ErrClosed
 	}
-	if len(q.jobs) >= maxWaiting || len(q.jobs) > 0 && q.bytes+j.bytes > maxWaitingBytes {
+	if waiting := len(q.jobs) + len(q.bulk); waiting >= maxWaiting || waiting > 0 && q.bytes+j.bytes > maxWaitingBytes {
 		q.mu.Unlock()
 		return fmt.Errorf("%w: too much waits to be stored", store.ErrUnavailable)
 	}
 	j.waiting = true
-	q.jobs = append(q.jobs, j)
+	if j.bulk {
+		q.bulk = append(q.bulk, j)
+	} else {
+		q.jobs = append(q.jobs, j)
+	}
 	q.bytes += j.bytes
 	q.mu.Unlock()
 	q.wake.Signal()
@@ -73,29 +80,40 @@ func (q *queue) do(ctx context.Context, j *job) error {
 	return j.err
 }
 
-// take waits for jobs and gives at most so many; none when the queue is closed.
+// take waits for jobs and gives at most so many, and behind them one that is bulk;
+// none when the queue is closed.
 func (q *queue) take(batch []*job) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.jobs) == 0 && !q.closed {
+	for len(q.jobs)+len(q.bulk) == 0 && !q.closed {
 		q.wake.Wait()
 	}
-	n := 0
-	for n < len(q.jobs) && len(batch) < maxBatch {
-		j := q.jobs[n]
-		q.jobs[n] = nil
-		n++
-		q.bytes -= j.bytes
-		if j.waiting { // else it was withdrawn
-			j.waiting = false
+	for len(q.jobs) > 0 && len(batch) < maxBatch {
+		if j := q.nextLocked(&q.jobs); j != nil {
 			batch = append(batch, j)
 		}
 	}
-	q.jobs = q.jobs[n:]
-	if len(q.jobs) == 0 {
-		q.jobs = nil
+	for len(q.bulk) > 0 {
+		if j := q.nextLocked(&q.bulk); j != nil {
+			return append(batch, j)
+		}
 	}
 	return batch
+}
+
+// nextLocked takes the first job of a list; nil: it was withdrawn.
+func (q *queue) nextLocked(list *[]*job) *job {
+	j := (*list)[0]
+	(*list)[0] = nil
+	if *list = (*list)[1:]; len(*list) == 0 {
+		*list = nil
+	}
+	q.bytes -= j.bytes
+	if !j.waiting {
+		return nil
+	}
+	j.waiting = false
+	return j
 }
 
 func (q *queue) isClosed() bool {
@@ -108,8 +126,8 @@ func (q *queue) isClosed() bool {
 func (q *queue) close() {
 	q.mu.Lock()
 	q.closed = true
-	jobs := q.jobs
-	q.jobs = nil
+	jobs := append(q.jobs, q.bulk...)
+	q.jobs, q.bulk = nil, nil
 	for _, j := range jobs {
 		if j.waiting {
 			j.waiting = false

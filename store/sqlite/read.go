@@ -202,8 +202,7 @@ func (s *Store) Stats(ctx context.Context) (st store.Stats, err error) {
 		}, "SELECT count(*) FROM channel WHERE snapshot IS NOT NULL"); err != nil {
 			return err
 		}
-		st.Members, st.Schedules, err = tables.Totals(ctx, tx{c})
-		return err
+		return tables.Totals(ctx, tx{c}, &st)
 	})
 	return st, err
 }

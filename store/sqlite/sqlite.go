@@ -1,16 +1,17 @@
 // Package sqlite is the store of a single node: messages, documents, members,
-// schedules and denials in one SQLite file, skein.db, in a directory that one server at a time
-// may use.
+// schedules, denials, users, pushes and campaigns in one SQLite file, skein.db, in a
+// directory that one server at a time may use.
 //
-// It keeps twelve tables; the files in schema/ say what each column holds.
+// The files in schema/ say which tables it keeps and what each column holds.
 // Opening the store brings an older file up to date and refuses a newer one. What
-// is done with members, schedules and denials is in store/internal/tables.
+// is done with everything but messages and documents is in store/internal/tables.
 //
 // # Writing
 //
 // One goroutine writes. It takes all groups that wait, up to a thousand, carries
 // them out in one transaction, and answers after its commit: so many callers
-// share one fsync. Heads of channels that are in use stay in memory, since nobody
+// share one fsync. Work that goes through many users, a step at a time, waits
+// apart: each transaction takes one step behind all else. Heads of channels that are in use stay in memory, since nobody
 // else changes them. Reads have connections of their own and see whole commits.
 //
 // # When the disk is full or broken
@@ -90,7 +91,7 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// tableReader has the reads of memberships, schedules and denials.
+// tableReader has the reads of everything but messages and documents.
 type tableReader = tables.Reader
 
 // Open opens the store of a directory, and makes it when there is none.

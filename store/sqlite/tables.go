@@ -28,6 +28,18 @@ func (t tx) Query(ctx context.Context, query string, row func(tables.Scan) error
 	}, query, values(args)...)
 }
 
+// QueryOnce implements [tables.Tx].
+func (t tx) QueryOnce(ctx context.Context, query string, row func(tables.Scan) error, args ...any) error {
+	return t.c.once(ctx, func(columns []driverValue) error {
+		return row(func(into ...any) error { return scan(columns, into) })
+	}, query, values(args)...)
+}
+
+// QueryThrough implements [tables.Tx].
+func (t tx) QueryThrough(ctx context.Context, query string, row func(tables.Scan) error, args ...any) error {
+	return t.QueryOnce(ctx, query, row, args...)
+}
+
 func values(args []any) []driverValue {
 	list := make([]driver.Value, len(args))
 	for i, a := range args {
@@ -50,7 +62,7 @@ func scan(columns []driverValue, into []any) error {
 	return nil
 }
 
-// tables carries out a group of members, schedules and denials.
+// tables carries out a group of what the package tables does.
 func (w *writer) tables(j *job) error {
 	outcomes, err := tables.Do(context.Background(), tx{w.c}, j.group)
 	if err != nil {

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -65,6 +66,12 @@ func TestNumbersOfALostHistoryDoNotComeAgain(t *testing.T) {
 	if err := s.Backup(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
+	campaigns := 0
+	putCampaign := func() uint64 {
+		campaigns++
+		return do[store.CampaignPut](t, s, store.PutCampaign{Campaign: store.Campaign{ID: fmt.Sprint(campaigns)}}).Version
+	}
+	forgotten := putCampaign()
 	lost, unknown := do[store.SchedulePut](t, s, put).Version, do[store.DenialPut](t, s, deny).Seq
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -78,6 +85,9 @@ func TestNumbersOfALostHistoryDoNotComeAgain(t *testing.T) {
 	}
 	if got := do[store.DenialPut](t, s, deny).Seq; got <= unknown {
 		t.Errorf("seq %d was given, and now %d", unknown, got)
+	}
+	if got := putCampaign(); got <= forgotten {
+		t.Errorf("campaign version %d was given, and now %d", forgotten, got)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // head is a channel as the writer knows it.
@@ -174,7 +175,7 @@ func (w *writer) attempt(jobs []*job, start time.Time) (err error) {
 // refused tells the errors of the contract, after which a group has changed
 // nothing, from those of the file.
 func refused(err error) bool {
-	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrMoved)
+	return tables.Refused(err) || errors.Is(err, store.ErrMoved)
 }
 
 // drop gives the connection up: what it was doing is rolled back, and the next
@@ -217,6 +218,15 @@ func (w *writer) tell(jobs []*job) {
 			for _, j := range jobs {
 				all = append(all, j.commits...)
 			}
+			told(all)
+		}
+	}
+	if told := w.store.opt.Pushed; told != nil {
+		var all []store.Pushed
+		for _, j := range jobs {
+			all = tables.Pushes(all, j.results)
+		}
+		if len(all) > 0 {
 			told(all)
 		}
 	}

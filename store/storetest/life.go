@@ -88,13 +88,21 @@ func testObserver(s *subject) {
 	s.due(1)
 	s.denials(0, 1)
 	s.lastSeen("alice")
+	s.lookUsers("alice")
+	s.audience(nil, 1)
+	s.estimate(store.EstimateQuery{Everyone: true})
+	s.campaigns("", "", 1)
+	if _, err := s.store.Categories(s.Context()); err != nil {
+		s.Error(err)
+	}
 	s.close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.commits != 3 || w.groups != 3 || w.commands != 4 || w.failed != 0 {
 		s.Errorf("told of %d commits with %d groups of %d commands and %d failures", w.commits, w.groups, w.commands, w.failed)
 	}
-	for _, what := range []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen"} {
+	for _, what := range []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen",
+		"users", "audience", "estimate", "campaigns", "categories"} {
 		if w.queries[what] == 0 {
 			s.Errorf("not told of %s: %v", what, w.queries)
 		}

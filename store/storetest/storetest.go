@@ -59,7 +59,18 @@ const patience = 30 * time.Second
 
 // Run runs the suite. empty gives places that nothing was stored in.
 func Run(t *testing.T, empty func() Opener) {
-	for _, c := range []struct {
+	RunStories(t, empty)
+	t.Run("whatever is done, it is like its model", func(t *testing.T) { likeItsModel(t, empty) })
+	t.Run("whatever is pushed, it is like its model", func(t *testing.T) { run(t, empty, testPushModel) })
+	t.Run("whatever is done with members, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawMembers, checkMembers)(t, empty) })
+	t.Run("whatever is known of users, filters are like their model", func(t *testing.T) { filtersLikeTheirModel(t, empty) })
+	t.Run("whatever is done with schedules, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawSchedule, checkSchedules)(t, empty) })
+}
+
+// RunStories is Run without the models: for another way to open a store that has passed
+// them.
+func RunStories(t *testing.T, empty func() Opener) {
+	cases := []struct {
 		name string
 		test func(*subject)
 	}{
@@ -123,17 +134,35 @@ func Run(t *testing.T, empty func() Opener) {
 		{"who asks for denials misses none", testDenialPoller},
 		{"trim deletes expired denials", testTrimDenials},
 		{"users were seen", testSeen},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := &subject{T: t, place: empty()}
-			s.open()
-			defer s.close()
-			c.test(s)
-		})
+		{"users are put", testUsers},
+		{"users are put whole or not at all", testUserGroups},
+		{"attributes are merged", testUserMerge},
+		{"what is no user, category or campaign is named", testUsersRefused},
+		{"many who merge lose nothing", testMergeCrowd},
+		{"users mute categories", testMutes},
+		{"categories are kept", testCategories},
+		{"pages of users have everybody once", testUserPages},
+		{"who is deleted leaves nothing", testUserDeleted},
+		{"filters choose by attributes", testFilters},
+		{"filters that mean nothing are named", testFiltersRefused},
+		{"an estimate says what would become of a push", testEstimate},
+		{"an estimate of many adds up", testEstimateMany},
+		{"campaigns are put and claimed", testCampaigns},
+		{"pages of campaigns", testCampaignPages},
+		{"campaigns have lists", testCampaignLists},
+		{"a campaign is given to one of many", testCampaignRace},
+		{"a campaign gets on among other pushes", testCampaignAmongPushes},
 	}
-	t.Run("whatever is done, it is like its model", func(t *testing.T) { likeItsModel(t, empty) })
-	t.Run("whatever is done with members, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawMembers, checkMembers)(t, empty) })
-	t.Run("whatever is done with schedules, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawSchedule, checkSchedules)(t, empty) })
+	for _, c := range append(cases, pushCases()...) {
+		t.Run(c.name, func(t *testing.T) { run(t, empty, c.test) })
+	}
+}
+
+func run(t *testing.T, empty func() Opener, test func(*subject)) {
+	s := &subject{T: t, place: empty()}
+	s.open()
+	defer s.close()
+	test(s)
 }
 
 // subject is a store under test and what it has told.
@@ -148,7 +177,7 @@ type subject struct {
 func (s *subject) open() {
 	s.Helper()
 	s.told = newRecorder()
-	opened, err := s.place(store.Options{Committed: s.told.committed, Observer: s.watch})
+	opened, err := s.place(store.Options{Committed: s.told.committed, Pushed: s.told.pushed, Observer: s.watch})
 	if err != nil {
 		s.Fatalf("opening: %v", err)
 	}
@@ -370,6 +399,8 @@ type recorder struct {
 	mu      sync.Mutex // guards all below
 	commits []store.Commit
 	telling map[string]bool
+	pushes  []store.Pushed
+	tops    map[string]uint64 // of users, as they were told of
 	wrong   []string
 	gate    *gate
 }
@@ -382,7 +413,29 @@ type gate struct {
 	released chan struct{}
 }
 
-func newRecorder() *recorder { return &recorder{telling: make(map[string]bool)} }
+func newRecorder() *recorder {
+	return &recorder{telling: make(map[string]bool), tops: make(map[string]uint64)}
+}
+
+func (r *recorder) pushed(pushes []store.Pushed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range pushes {
+		p.Rows = append([]store.Row(nil), p.Rows...)
+		r.pushes = append(r.pushes, p)
+		for _, row := range p.Rows {
+			if row.Again || row.Seq == 0 {
+				continue
+			}
+			// Who was deleted and came back begins anew.
+			who := fmt.Sprintf("%d %s", row.N, row.User)
+			if row.Seq <= r.tops[who] {
+				r.wrong = append(r.wrong, fmt.Sprintf("user %q is told of delivery %d after %d", row.User, row.Seq, r.tops[who]))
+			}
+			r.tops[who] = row.Seq
+		}
+	}
+}
 
 func (r *recorder) committed(commits []store.Commit) {
 	channels := make(map[string]bool)
@@ -420,6 +473,15 @@ func copyOf(c store.Commit) store.Commit {
 		}
 	}
 	return c
+}
+
+// takePushes gives the pushes that were told since it was last asked.
+func (r *recorder) takePushes() []store.Pushed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.pushes
+	r.pushes = nil
+	return list
 }
 
 // take gives what was told since it was last asked.

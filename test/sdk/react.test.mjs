@@ -74,6 +74,21 @@ test("hooks show what happens in other windows, and subscribe as long as they ar
 
   const subs = (type) => sent.filter((frame) => frame.type === type).map(({ channel }) => channel).sort();
   assert.deepEqual(subs("unsub"), [], "strict mode does not leave and come back");
+  // The inbox: what is pushed is counted, and read in one window it is read in the others.
+  const c = await context.newPage();
+  await c.goto(`${server.base}/react.html?user=ana`);
+  await c.locator("#bell", { hasText: "0" }).waitFor();
+  await api(server, "push", { to: { users: ["ana"] }, data: 1, event: "order" });
+  await api(server, "push", { to: { users: ["ana"] }, data: 2, event: "news" });
+  for (const page of [a, c]) await page.locator("#bell[title=news]", { hasText: "2" }).waitFor();
+  await a.locator("#bell").click();
+  for (const page of [a, c]) await page.locator("#bell", { hasText: "0" }).waitFor();
+  assert.equal(sent.filter(({ type }) => type === "mark").length, 1);
+  await c.reload();
+  await c.locator("#bell[title=news]", { hasText: "0" }).waitFor(); // from the history
+  await c.close();
+  await b.locator("#bell", { hasText: "0" }).waitFor();
+
   await a.locator("#switch").click();
   await b.locator("#who", { hasText: /^ben$/ }).waitFor();
   assert.deepEqual(subs("unsub"), ["game:42", "room:7"]);

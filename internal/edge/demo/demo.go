@@ -7,8 +7,8 @@
 // nothing else; those that are written with a client may load that one file from
 // there, too.
 //
-// [Ticker] is what that page shows: the only goroutine here, which the server
-// starts and stops. The package stores nothing.
+// [Ticker] and [Board] say what the pages of the same names show: a goroutine each,
+// which the server starts and stops. The package stores nothing.
 package demo
 
 import (
@@ -51,7 +51,8 @@ func Handler() http.Handler {
 		if name == "" {
 			name = "index.html"
 		}
-		if name == "ticker" || name == "game" { // their addresses are written down in guides without the ending
+		switch name {
+		case "ticker", "game", "inbox", "board": // their addresses are written down in guides without the ending
 			name += ".html"
 		}
 		p, found := pages[name]
@@ -115,7 +116,7 @@ func clientOf(name string) string {
 	switch name {
 	case "pages/ticker.html":
 		return "/socket.io/socket.io.js"
-	case "pages/game.html", "pages/points.html":
+	case "pages/game.html", "pages/points.html", "pages/inbox.html":
 		return "/sdk/skein.js"
 	}
 	return ""

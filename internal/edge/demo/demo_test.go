@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -17,9 +18,12 @@ func get(t *testing.T, target string, change func(*http.Request)) *httptest.Resp
 		change(r)
 	}
 	w := httptest.NewRecorder()
-	Handler().ServeHTTP(w, r)
+	handler().ServeHTTP(w, r)
 	return w
 }
+
+// handler is made once: it reads and hashes all pages.
+var handler = sync.OnceValue(Handler)
 
 func TestPagesAreServed(t *testing.T) {
 	for _, tc := range []struct{ path, want string }{
@@ -32,6 +36,11 @@ func TestPagesAreServed(t *testing.T) {
 		{"/demo/game?desk", "Who changed what"},
 		{"/demo/game.html?player=anna", "Who changed what"},
 		{"/demo/points.html", "/sdk/skein.js"},
+		{"/demo/inbox", "Acknowledge by itself"},
+		{"/demo/inbox?user=ann&device=phone", "Acknowledge by itself"},
+		{"/demo/inbox.html", "Acknowledge by itself"},
+		{"/demo/board", "One connection"},
+		{"/demo/board.html", "One connection"},
 	} {
 		w := get(t, tc.path, nil)
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), tc.want) {
@@ -44,7 +53,7 @@ func TestPagesAreServed(t *testing.T) {
 }
 
 func TestWhatIsNotAPageIsNotFound(t *testing.T) {
-	for _, path := range []string{"/demo/demo.go", "/demo/../demo.go", "/demo/pages/live.html", "/demo/live", "/demo/points", "/demo/game/"} {
+	for _, path := range []string{"/demo/demo.go", "/demo/../demo.go", "/demo/pages/live.html", "/demo/live", "/demo/points", "/demo/game/", "/demo/inbox/", "/demo/board.go"} {
 		if w := get(t, path, nil); w.Code != http.StatusNotFound {
 			t.Errorf("%s: status %d, want 404", path, w.Code)
 		}

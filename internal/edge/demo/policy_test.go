@@ -22,6 +22,10 @@ func TestThePolicyAllowsTheClientOfAPageAndNothingElse(t *testing.T) {
 		{"game", "/sdk/skein.js"},
 		{"game.html", "/sdk/skein.js"},
 		{"points.html", "/sdk/skein.js"},
+		{"inbox", "/sdk/skein.js"},
+		{"inbox.html", "/sdk/skein.js"},
+		{"board", ""},
+		{"board.html", ""},
 	} {
 		for host, source := range map[string]string{
 			"localhost:8000": " localhost:8000",
@@ -75,9 +79,12 @@ func TestWhatAPageImportsItMayLoad(t *testing.T) {
 	}
 }
 
-func TestTheIndexLeadsToTheGame(t *testing.T) {
+func TestTheIndexLeadsToTheDemos(t *testing.T) {
 	index := get(t, "/demo/", nil).Body.String()
-	for _, link := range []string{`href="game"`, `href="game?desk"`, `href="game?player=anna"`, `href="points.html"`} {
+	for _, link := range []string{
+		`href="game"`, `href="game?desk"`, `href="game?player=anna"`, `href="points.html"`,
+		`href="inbox"`, `href="inbox?user=ann&amp;device=phone"`, `href="board"`,
+	} {
 		if !strings.Contains(index, link) {
 			t.Errorf("the index has no link %s", link)
 		}

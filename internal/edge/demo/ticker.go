@@ -21,19 +21,27 @@ const tickerEvery = 5 * time.Second
 // goroutine of its own until stop, which waits for it, and which may be called
 // more than once.
 func Ticker(publish func(n int), listening func() bool) (stop func()) {
+	return every(tickerEvery, func(time.Time) {
+		if listening() {
+			publish(1 + rand.IntN(100))
+		}
+	})
+}
+
+// every calls do at times, on a goroutine of its own. Stop ends it, waits for
+// it, and may be called more than once.
+func every(interval time.Duration, do func(now time.Time)) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
-		tick := time.NewTicker(tickerEvery)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			select {
 			case <-done:
 				return
-			case <-tick.C:
-				if listening() {
-					publish(1 + rand.IntN(100))
-				}
+			case now := <-tick.C:
+				do(now)
 			}
 		}
 	})

@@ -16,8 +16,8 @@ import (
 // is not kept. An error is an [*Error].
 //
 // Config.Timeout bounds all of it: the wait for a request slot, the attempts and
-// the pauses between them. connect and subscribe only ask for permission, so they
-// are repeated after any failure that may pass. message and call may have an
+// the pauses between them. connect and subscribe only ask for permission, and
+// escalate names what it is about, so they are repeated after any failure that may pass. message and call may have an
 // effect, so they are repeated only when the backend surely has not acted: the
 // request was not sent, or the status is 408, 425 or 429. A failure that may pass
 // is no connection, 408, 425, 429, 5xx, or an answer with a wrong signature.
@@ -63,7 +63,7 @@ func (c *Client) ask(ctx context.Context, event string, fields []byte) ([]byte, 
 			}
 			e.Acted = e.Acted || before.Acted
 		}
-		harmless := event == Connect || event == Subscribe
+		harmless := event == Connect || event == Subscribe || event == Escalate
 		if n > c.cfg.Retries || !e.Kind.passing() || e.Acted && !harmless || !pauseWithin(ctx, e, n) {
 			return nil, e
 		}

@@ -35,7 +35,7 @@ func TestWhatIsWrongWithAConfiguration(t *testing.T) {
 		{"a short secret", func(c *Config) { c.Secrets = []string{"hush"} }, "hooks.secret: 4 bytes are too short to sign with; at least 32 are needed"},
 		{"one of them short", func(c *Config) { c.Secrets = []string{secret, ""} }, "hooks.secret[1]: 0 bytes are too short to sign with; at least 32 are needed"},
 		{"one twice", func(c *Config) { c.Secrets = []string{secret, secret} }, "hooks.secret[1]: stands there twice"},
-		{"an unknown event", func(c *Config) { c.Events = []string{"connect", "conect"} }, `hooks.events[1]: "conect" is not one of connect, subscribe, message, call, close, online, offline, occupied, vacated`},
+		{"an unknown event", func(c *Config) { c.Events = []string{"connect", "conect"} }, `hooks.events[1]: "conect" is not one of connect, subscribe, message, call, escalate, close, online, offline, occupied, vacated`},
 		{"no time", func(c *Config) { c.Timeout = time.Millisecond }, "hooks.timeout: 1ms is not between 10ms and 5m0s"},
 		{"retries", func(c *Config) { c.Retries = 11 }, "hooks.retries: 11 is not between -1 and 10"},
 		{"concurrency", func(c *Config) { c.Concurrency = -1 }, "hooks.concurrency: -1 is not between 1 and 10000"},

@@ -1,5 +1,5 @@
 // Package webhook speaks to the application's backend over HTTP: it asks it
-// (connect, subscribe, message, call) and it tells it what happened (close,
+// (connect, subscribe, message, call, escalate) and it tells it what happened (close,
 // online, offline, occupied, vacated). The contract with the backend is
 // spec/hooks.md; this package is its client side.
 //
@@ -28,12 +28,13 @@ import (
 	"time"
 )
 
-// The events. The first four are asked, the others told.
+// The events. The first five are asked, the others told.
 const (
 	Connect   = "connect"
 	Subscribe = "subscribe"
 	Message   = "message"
 	Call      = "call"
+	Escalate  = "escalate"
 	Close     = "close"
 	Online    = "online"
 	Offline   = "offline"
@@ -43,10 +44,10 @@ const (
 
 // Events lists every event, those that are asked first. Their places are those
 // of the counters in [Metrics].
-var Events = [...]string{Connect, Subscribe, Message, Call, Close, Online, Offline, Occupied, Vacated}
+var Events = [...]string{Connect, Subscribe, Message, Call, Escalate, Close, Online, Offline, Occupied, Vacated}
 
 // asked is how many of Events are asked.
-const asked = 4
+const asked = 5
 
 // place is the index of an event in Events; -1: there is no such event.
 func place(event string) int {

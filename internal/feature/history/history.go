@@ -23,7 +23,16 @@ type Feature struct {
 	hub   *hub.Hub
 	feeds *feed.Feeds
 	bytes func() int
+	also  RecallPush // nil: there are no pushes
 }
+
+// RecallPush withdraws a message that was pushed to users, and tells from how many, and
+// whether that is news. Its error is not_found when there is no such message.
+type RecallPush func(ctx context.Context, message string) (news bool, count int, err error)
+
+// AlsoRecall has the verb recall withdraw pushes, too. It is called before the first
+// recall.
+func (f *Feature) AlsoRecall(pushes RecallPush) { f.also = pushes }
 
 // Bounds of a page.
 const (

@@ -12,7 +12,7 @@ import (
 
 func (f *Feature) registerVerbs(r *verb.Registry) {
 	verb.Add(r, "history", "Reads the messages of a log channel, a page at a time.", f.historyVerb)
-	verb.Add(r, "recall", "Withdraws a message of a log channel: its content is gone for good.", f.recallVerb)
+	verb.Add(r, "recall", "Withdraws a message of a log channel, whose content is gone for good; or a push, from everybody who has not acknowledged it.", f.recallVerb)
 }
 
 // Params are the params of history.
@@ -102,9 +102,10 @@ type RecallParams struct {
 // RecallResult tells what was withdrawn.
 type RecallResult struct {
 	Recalled bool   `json:"recalled" jsonschema:"false: it had been withdrawn before"`
-	Channel  string `json:"channel"`
-	Seq      uint64 `json:"seq"`
+	Channel  string `json:"channel,omitempty" jsonschema:"absent for a push"`
+	Seq      uint64 `json:"seq,omitempty" jsonschema:"absent for a push"`
 	Message  string `json:"message"`
+	Count    *int   `json:"count,omitempty" jsonschema:"for a push: from how many users it was taken back"`
 }
 
 func (f *Feature) recallVerb(ctx context.Context, p RecallParams) (RecallResult, error) {
@@ -124,6 +125,10 @@ func (f *Feature) recallVerb(ctx context.Context, p RecallParams) (RecallResult,
 		}
 	}
 	r, err := f.feeds.Recall(ctx, store.Recall{Channel: p.Channel, Seq: p.Seq, ID: p.Message})
+	if e := fault.Of(err); e != nil && e.Code == fault.NotFound && p.Channel == "" && f.also != nil {
+		news, count, err := f.also(ctx, p.Message)
+		return RecallResult{Recalled: news && err == nil, Message: p.Message, Count: &count}, err
+	}
 	return RecallResult{Recalled: !r.Already && err == nil, Channel: r.Channel, Seq: r.Seq, Message: r.ID}, err
 }
 

@@ -1,5 +1,5 @@
 import { connect } from "@skein-realtime/client";
-import { SkeinProvider, useChannel, useDocument, usePresence, useSkein } from "@skein-realtime/client/react";
+import { SkeinProvider, useChannel, useDocument, useInbox, usePresence, useSkein } from "@skein-realtime/client/react";
 
 const skein = connect(location.origin, { user: new URL(location).searchParams.get("user") });
 
@@ -23,6 +23,11 @@ function Who() {
   return <p id="who">{members.map(({ user }) => user).join(", ")}</p>;
 }
 
+function Bell() {
+  const { messages, unread = 0, read } = useInbox({ limit: 20 });
+  return <button id="bell" title={messages.at(-1)?.event} onClick={() => read()}>{unread}</button>;
+}
+
 function State() {
   return <p id="state">{useSkein().state}</p>;
 }
@@ -33,5 +38,6 @@ export const App = () => (
     <Score />
     <Chat />
     <Who />
+    <Bell />
   </SkeinProvider>
 );

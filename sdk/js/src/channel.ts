@@ -121,7 +121,7 @@ export class Channel<E extends Events = Events> extends Handle<ChannelEvents<E>>
   /** @internal */
   _start(): void {
     this._skein._live.add(this as Channel<any>);
-    if (!this.#asked && this._skein._up) this.#sub();
+    if (!this.#asked && this._skein._up) this._sub();
   }
 
   /** @internal */
@@ -133,18 +133,13 @@ export class Channel<E extends Events = Events> extends Handle<ChannelEvents<E>>
     this._place = undefined;
   }
 
-  /** @internal */
-  _again(): void {
-    this.#sub();
-  }
-
   /**
    * Asks for join and leave too; returns how to stop that.
    * @internal
    */
   _watch(): () => void {
-    if (++this.#watchers === 1 && this.#asked) this.#sub();
-    return () => void (--this.#watchers || (this.#asked && this._uses.size && this.#sub()));
+    if (++this.#watchers === 1 && this.#asked) this._sub();
+    return () => void (--this.#watchers || (this.#asked && this._uses.size && this._sub()));
   }
 
   /**
@@ -153,10 +148,14 @@ export class Channel<E extends Events = Events> extends Handle<ChannelEvents<E>>
    */
   _anew(): void {
     this._place = undefined;
-    if (this.#asked) this.#sub();
+    if (this.#asked) this._sub();
   }
 
-  #sub(): void {
+  /**
+   * Subscribes, also on a new connection.
+   * @internal
+   */
+  _sub(): void {
     const { since, last, echo } = this.#options;
     const place = this._place ?? since;
     const turn = ++this.#turn;
@@ -173,7 +172,7 @@ export class Channel<E extends Events = Events> extends Handle<ChannelEvents<E>>
       this.#asked = false;
       if (error.code === "denied" && watch) {
         this.#hidden = true; // the channel may be had without knowing who comes and goes
-        this.#sub();
+        this._sub();
       } else this._fail(error);
     }, true);
   }
@@ -194,7 +193,7 @@ export class Channel<E extends Events = Events> extends Handle<ChannelEvents<E>>
   _take(frame: Frame): void {
     const { type, seq } = frame;
     if (type === "subscribed") {
-      if (!this.#asked && this._uses.size) this.#sub();
+      if (!this.#asked && this._uses.size) this._sub();
       return;
     }
     if (type === "unsubscribed") {

@@ -32,10 +32,10 @@ export class Connection {
   readonly #wire: Omit<Wire, "frame" | "gone">;
   readonly #owner: Owner;
   readonly #ways: Transport[];
-  readonly #unlisten: () => void;
+  readonly #wakers = new AbortController();
   #link: Link | undefined;
   #candidate: (() => void) | undefined; // ends a link that has no welcome yet
-  #retry: ReturnType<typeof setTimeout> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined; // undefined: it does not wait
   #pulse: ReturnType<typeof setTimeout> | undefined;
   #upgrade: ReturnType<typeof setTimeout> | undefined;
   #turn = 0; // attempts; one that ends late is known by it
@@ -45,7 +45,6 @@ export class Connection {
   #since = 0;
   #heard = 0;
   #idle = 0;
-  #waiting = false;
   #over = false;
 
   constructor(base: URL, options: Options, owner: Owner) {
@@ -62,7 +61,7 @@ export class Connection {
       stringify: options.stringify ?? JSON.stringify,
       fetch: options.fetch ?? ((input, init) => fetch(input, init)), // a method of its own would lose its `this`
     };
-    this.#unlisten = this.#listen();
+    this.#listen();
     // Whoever makes a connection has to be able to listen before it does anything.
     queueMicrotask(() => this.#connect());
   }
@@ -78,7 +77,7 @@ export class Connection {
     if (this.#over) return;
     this.#over = true;
     this.#turn++;
-    this.#unlisten();
+    this.#wakers.abort();
     this.#candidate?.();
     this.#drop();
     clearTimeout(this.#retry);
@@ -96,24 +95,22 @@ export class Connection {
   }
 
   // A page that comes back to life, or to a network, does not wait for timers.
-  #listen(): () => void {
+  #listen(): void {
     const scope: any = globalThis;
     const wake = () => {
       if (scope.document?.visibilityState === "hidden") return;
-      if (this.#waiting) this.#connect();
+      if (this.#retry) this.#connect();
       else if (this.#link) this.#ask();
     };
-    const places: [any, string][] = [[scope, "online"], [scope.document, "visibilitychange"]];
-    for (const [place, event] of places) place?.addEventListener?.(event, wake);
-    return () => {
-      for (const [place, event] of places) place?.removeEventListener?.(event, wake);
-    };
+    // The controller has the signal that ends them.
+    scope.addEventListener?.("online", wake, this.#wakers);
+    scope.document?.addEventListener?.("visibilitychange", wake, this.#wakers);
   }
 
   async #connect(): Promise<void> {
     if (this.#over) return;
     clearTimeout(this.#retry);
-    this.#waiting = false;
+    this.#retry = undefined;
     const turn = ++this.#turn;
     this.#owner.trying();
     try {
@@ -212,7 +209,6 @@ export class Connection {
   #again({ error, final, after }: Gone): void {
     if (final) return this.close(error);
     const delay = after ?? Math.random() * Math.min(30_000, 500 * 2 ** this.#attempt++);
-    this.#waiting = true;
     this.#retry = setTimeout(() => this.#connect(), delay);
     this.#owner.down(error, delay);
   }

@@ -31,7 +31,6 @@ interface Pending {
   ops: Op[];
   key: string;
   resolve: (version: number) => void;
-  reject: (error: SkeinError) => void;
   version?: number; // the answer
 }
 
@@ -70,7 +69,7 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
       const { _options: { stringify = JSON.stringify, parse = JSON.parse }, state, error } = this._skein;
       if (state === "closed") return reject(error);
       // A copy: the caller may go on to change its objects.
-      const patch: Pending = { ops: parse(stringify(ops)), key: key(), resolve, reject };
+      const patch: Pending = { ops: parse(stringify(ops)), key: key(), resolve };
       let { value } = this;
       try {
         if (!ops.length) throw new SkeinError("bad_request", "ops: are none");
@@ -82,8 +81,11 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
       this.#pending.push(patch);
       if (this.version !== undefined) this.#show(value, { local: true, ops: patch.ops });
       this._skein._ask({ type: "patch", channel: this.name, ops: patch.ops, key: patch.key, if_version: options.ifVersion }, (error, ok) => {
-        if (error) this.#refused(patch, error);
-        else this.#accepted(patch, ok.version);
+        if (!error) this.#accepted(patch, ok.version);
+        else if (patch.version === undefined) { // else its own frame came before the connection was lost
+          this.#end(patch);
+          reject(error);
+        }
       }, true);
     });
   }
@@ -135,7 +137,7 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
     this._unfollow();
     this.#following = false;
     this.base = this.value = this.version = undefined;
-    this.#settle((patch) => patch.version !== undefined);
+    this.#settle();
   }
 
   #snapshot(frame: Frame): void {
@@ -146,7 +148,7 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
 
   /** In another epoch the versions that are known mean nothing. */
   #era(epoch: string | undefined): void {
-    if (epoch !== this.#epoch) this.#settle((patch) => patch.version !== undefined);
+    if (epoch !== this.#epoch) this.#settle();
     this.#epoch = epoch;
   }
 
@@ -162,10 +164,7 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
       return this.channel._anew();
     }
     const own = this.#pending.find((patch) => patch.key === key);
-    if (own) {
-      own.version = version;
-      own.resolve(version);
-    }
+    if (own) this.#done(own, version);
     this.#advance(version, base, { from, ops, local: Boolean(own) });
   }
 
@@ -174,12 +173,13 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
     this.version = version;
     this.base = base;
     this.channel._place = { version, epoch: this.#epoch };
-    this.#settle((patch) => patch.version !== undefined && patch.version <= version);
+    this.#settle(version);
     this.#render(how);
   }
 
-  #settle(done: (patch: Pending) => boolean): void {
-    this.#pending = this.#pending.filter((patch) => !done(patch));
+  /** Forgets patches that are in a version up to this one, or in any. */
+  #settle(version = Infinity): void {
+    this.#pending = this.#pending.filter((patch) => !(patch.version! <= version));
   }
 
   #render(how: Omit<Change<T>, "value" | "version">): void {
@@ -200,23 +200,21 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
     this._emit("change", { value: this.value, version: this.version, ...how });
   }
 
-  #accepted(patch: Pending, version: number): void {
+  #done(patch: Pending, version: number): void {
     patch.version = version;
     patch.resolve(version);
+  }
+
+  #accepted(patch: Pending, version: number): void {
+    this.#done(patch, version);
     // It stays in the value until the version that has it is there, if one will come.
-    if (this.channel._ready && this._uses.size && !(this.version! >= version)) return;
-    this.#end(patch);
+    if (!this.channel._ready || !this._uses.size || this.version! >= version) this.#end(patch);
   }
 
   #end(patch: Pending): void {
-    const before = this.#pending.length;
-    this.#settle((p) => p === patch);
-    if (this.version !== undefined && this.#pending.length < before) this.#render({ local: true });
-  }
-
-  #refused(patch: Pending, error: SkeinError): void {
-    if (patch.version !== undefined) return; // its own frame came before the connection was lost
-    this.#end(patch);
-    patch.reject(error);
+    const i = this.#pending.indexOf(patch);
+    if (i < 0) return;
+    this.#pending.splice(i, 1);
+    if (this.version !== undefined) this.#render({ local: true });
   }
 }

@@ -29,8 +29,12 @@ export type Message<E extends Events = Events> = {
     /** Absent: the server published it. */
     from?: From;
     time: number;
+    /** Of a message of the inbox: what it is, for the rules of what may interrupt the user. */
     category?: string;
+    /** Of a message of the inbox: until when it is good. */
     expires?: number;
+    /** Of a message of the inbox: it takes the place of earlier ones of its category with the same. */
+    collapse?: string;
   };
 }[keyof E & string];
 
@@ -125,6 +129,43 @@ export interface Published {
   duplicate?: boolean;
   /** The application's answer; the message was not published then, and nothing else is here. */
   reply?: any;
+}
+
+/** A message of the inbox. */
+export type InboxMessage = Message & { seq: number };
+
+/** How far the user has read, and how many messages are not read (at most 1,000 are counted). */
+export interface InboxState {
+  read: number;
+  unread: number;
+}
+
+/** The newest message of the inbox, 0 when there was none, and what of it was read. */
+export interface InboxHead extends InboxState {
+  epoch: string;
+  seq: number;
+}
+
+/** Which messages of the inbox: the newest before, or the oldest after a seq; without either the newest. */
+export interface InboxQuery {
+  before?: number;
+  after?: number;
+  /** How many. Default 50, at most 500. */
+  limit?: number;
+  /** Only what was not read. */
+  unread?: boolean;
+}
+
+/** A page of the inbox, the oldest first, with what became of each message. */
+export interface InboxPage extends InboxHead {
+  messages: (InboxMessage & { outcome: string; read?: boolean })[];
+  more: boolean;
+}
+
+/** What may not come by itself, and waits in the inbox to be read; `categories` counts it by category. */
+export interface Held {
+  count: number;
+  categories: Record<string, number>;
 }
 
 /** A page of a log channel, the oldest first. */

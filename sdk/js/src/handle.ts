@@ -85,12 +85,11 @@ export abstract class Handle<E extends { error: SkeinError }> extends Emitter<E>
   /** @internal */
   _fail(error: SkeinError, quiet?: boolean): void {
     const waiting = this.#waiting.splice(0);
+    for (const [, reject] of waiting) reject(error);
     if (waiting.length) {
       this.#held?.();
       this.#held = undefined;
-    }
-    for (const [, reject] of waiting) reject(error);
-    if (!quiet && !waiting.length && !this._emit("error", error as any)) this._skein._emit("error", error);
+    } else if (!quiet && !this._emit("error", error as any)) this._skein._emit("error", error);
   }
 
   /**
@@ -103,7 +102,7 @@ export abstract class Handle<E extends { error: SkeinError }> extends Emitter<E>
       closed: (error?: SkeinError) => error && this._fail(error, true),
       ...listeners,
     };
-    for (const event of Object.keys(all) as (keyof ChannelEvents)[]) this.#offs.push(channel.on(event, all[event] as () => void));
+    for (const [event, listener] of Object.entries(all)) this.#offs.push(channel.on(event as keyof ChannelEvents, listener as () => void));
   }
 
   /** @internal */

@@ -24,7 +24,8 @@ export const path = (...names: (string | number)[]): string =>
 export const apply = (value: Json, ops: Op[]): Json =>
   ops.reduce((value, op, i) => step(value ?? undefined, op, `ops[${i}]`) ?? null, value);
 
-const isObject = (value: Json): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
+const hasMembers = (value: Json): boolean => typeof value === "object" && value !== null;
+const isObject = (value: Json): boolean => hasMembers(value) && !Array.isArray(value);
 const isNumber = (value: Json): boolean => typeof value === "number" || typeof value === "bigint";
 /** The server says what exactly does not fit, should it think so too. */
 const fit = (fits: boolean): void => {
@@ -32,18 +33,15 @@ const fit = (fits: boolean): void => {
 };
 
 function step(root: Json, op: Op, name: string): Json {
-  const { path, value } = op as { path: string; value?: Json };
+  const { op: kind, path, value, by, min, max } = op as Record<string, Json>;
   const check = (fine: boolean, what: string): void => {
     if (!fine) throw new SkeinError("bad_request", `${name}.${what}: is wrong`);
   };
   check(typeof path === "string" && /^(\/([^~]|~[01])*)?$/s.test(path), "path");
   const at = (change: (old: Json) => Json) =>
-    put(root, path.split("/").slice(1).map((name) => name.replace(/~1/g, "/").replace(/~0/g, "~")), 0, change);
-  if (op.op === "remove") {
-    return at((old) => fit(old !== undefined)); // nothing comes to be there
-  }
-  if (op.op === "inc") {
-    const { by, min, max } = op as { by: Json; min: Json; max: Json };
+    put(root, path.split("/").slice(1).map((name: string) => name.replace(/~1/g, "/").replace(/~0/g, "~")), 0, change);
+  if (kind === "remove") return at((old) => fit(old !== undefined)); // nothing comes to be there
+  if (kind === "inc") {
     check([by, min ?? 0, max ?? 0].every(isNumber), "by");
     return at((old) => {
       // The server says what came out, so that nobody rounds differently.
@@ -55,15 +53,16 @@ function step(root: Json, op: Op, name: string): Json {
     });
   }
   check(value !== undefined, "value");
-  if (op.op === "set") return at(() => value);
-  if (op.op === "merge") return at((old) => merge(old, value));
-  if (op.op === "append") {
-    return at((old = []) => {
-      fit(Array.isArray(old ?? []));
-      return [...(old ?? []), value];
+  if (kind === "set") return at(() => value);
+  if (kind === "merge") return at((old) => merge(old, value));
+  if (kind === "append") {
+    return at((old) => {
+      const list = old ?? [];
+      fit(Array.isArray(list));
+      return [...list, value];
     });
   }
-  check(op.op === "test", "op");
+  check(kind === "test", "op");
   at((old = null) => {
     fit(reuse(old, value) === old);
     return old;
@@ -88,8 +87,9 @@ const member = (node: Json, name: string): Json => (node && Object.hasOwn(node, 
 
 /** Exact beyond 2^53 where the reader gives bigints for integers. */
 function sum(a: Json, b: Json): Json {
+  if (typeof a === typeof b) return a + b;
   try {
-    return typeof a === "bigint" || typeof b === "bigint" ? BigInt(a) + BigInt(b) : a + b;
+    return BigInt(a) + BigInt(b);
   } catch {
     return Number(a) + Number(b); // one of them is a fraction
   }
@@ -111,7 +111,7 @@ function merge(old: Json, patch: Json): Json {
  */
 export function reuse(old: Json, value: Json): Json {
   if (isNumber(old) && isNumber(value) && old == value) return old;
-  if (old === value || typeof old !== "object" || typeof value !== "object" || !old || !value || Array.isArray(old) !== Array.isArray(value)) return value;
+  if (old === value || !hasMembers(old) || !hasMembers(value) || isObject(old) !== isObject(value)) return value;
   const names = Object.keys(value);
   let same = Object.keys(old).length === names.length;
   let result = value;
@@ -120,7 +120,7 @@ export function reuse(old: Json, value: Json): Json {
     const now = reuse(was, value[name]);
     if (was !== now) same = false;
     if (now === value[name]) continue;
-    if (result === value) result = Array.isArray(value) ? [...value] : { ...value };
+    if (result === value) result = isObject(value) ? { ...value } : [...value];
     result[name] = now;
   }
   return same ? old : result;

@@ -54,9 +54,8 @@ export class Presence extends Handle<PresenceEvents> {
   }
 
   /** Asks anew. Needed only where the server shows no more than counts, or the channel is not open. */
-  async refresh(): Promise<this> {
-    await this.#ask();
-    return this;
+  refresh(): Promise<this> {
+    return this.#ask();
   }
 
   /** @internal */
@@ -83,7 +82,7 @@ export class Presence extends Handle<PresenceEvents> {
     this._unfollow();
   }
 
-  async #ask(): Promise<void> {
+  async #ask(): Promise<this> {
     const ok = await this._skein._request({ type: "presence", channel: this.name, data: this.#unwatch && this.#shown }, true);
     const before = this.#entries;
     this.#entries = new Map();
@@ -93,6 +92,7 @@ export class Presence extends Handle<PresenceEvents> {
     }
     this.#count(ok as unknown as Crowd);
     this._opened();
+    return this;
   }
 
   #count({ connections, users, large }: Crowd): void {
@@ -112,9 +112,11 @@ export class Presence extends Handle<PresenceEvents> {
     let step = 0;
     if (event === "join") {
       known.add(connection);
-      if (!named) step = 1;
-      // A new one, or one that the list has by number alone and that shows something else now.
-      if (!named && unnamed) this.#soon();
+      if (!named) {
+        step = 1;
+        // A new one, or one that the list has by number alone and that shows something else now.
+        if (unnamed) this.#soon();
+      }
     } else if (named || unnamed) step = -1;
     else this.#soon(); // an anonymous one of the list, but which?
     const connections = before + step;

@@ -3,8 +3,11 @@
 // Hooks for React. The client's values keep their identity until they change, so
 // that a component is drawn again only when something that it shows is new.
 
-import { createContext, createElement, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
-import type { Channel, ChannelOptions, Document, Events, Message, Presence, Published, Skein, SkeinError, State } from "./index.js";
+import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
+import type {
+  Channel, ChannelOptions, Document, Events, Inbox, InboxMessage, Message, Presence, Published, Skein, SkeinError, State,
+} from "./index.js";
+import { add, load, mark, nothing, remove, visible, type Shown } from "./shown.js";
 
 const Context = createContext<Skein | undefined>(undefined);
 
@@ -115,4 +118,71 @@ export function usePresence(name: string): {
   );
   const set = useCallback((data: unknown) => presence.set(data), [presence]);
   return { members, connections: presence.connections, users: presence.users, large: presence.large, set, error };
+}
+
+/**
+ * The newest messages of the user's inbox, the oldest first, and how many are not
+ * read: undefined until the server has said it. What is after `mark` is not read;
+ * `read` moves the mark to a message, or to the newest one that is shown. What comes
+ * while the component is there is acknowledged.
+ */
+export function useInbox({ limit = 50 }: UseInboxOptions = {}): {
+  messages: readonly InboxMessage[];
+  unread: number | undefined;
+  mark: number;
+  read: (seq?: number) => Promise<void>;
+  inbox: Inbox;
+  error: SkeinError | undefined;
+} {
+  const skein = useClient();
+  const inbox = skein.inbox();
+  const [error, setError] = useState<SkeinError>();
+  const [kept, setKept] = useState({ inbox, shown: nothing });
+  const shown = kept.inbox === inbox ? kept.shown : nothing;
+  const change = useCallback((next: (old: Shown) => Shown) => {
+    setKept((old) => ({ inbox, shown: next(old.inbox === inbox ? old.shown : nothing) }));
+  }, [inbox]);
+
+  useEffect(() => {
+    let over = false;
+    const ask = async () => {
+      if (skein.state !== "connected") return;
+      try {
+        const page = await inbox.history({ limit });
+        if (over) return;
+        change((old) => load(old, page, limit));
+        setError(undefined);
+      } catch (error) {
+        // A lost connection is followed by the next, and by another try.
+        if (!over && skein.state === "connected") setError(error as SkeinError);
+      }
+    };
+    const offs = [
+      inbox.on("message", (message) => change((old) => add(old, message, limit))),
+      inbox.on("recall", (recall) => change((old) => remove(old, recall))),
+      inbox.on("mark", (state) => change((old) => mark(old, state))),
+      inbox.on("held", ask),
+      inbox.on("error", setError),
+      skein.on("welcome", ask),
+    ];
+    ask();
+    return () => {
+      over = true;
+      offs.forEach((off) => off());
+    };
+  }, [skein, inbox, limit, change]);
+
+  const messages = useMemo(() => visible(shown.messages), [shown.messages]);
+  const newest = messages.at(-1)?.seq;
+  const read = useCallback(async (seq = newest) => {
+    if (seq === undefined) return;
+    const state = await inbox.read(seq);
+    change((old) => mark(old, state));
+  }, [inbox, newest, change]);
+  return { messages, unread: shown.unread, mark: shown.mark, read, inbox, error };
+}
+
+export interface UseInboxOptions {
+  /** How many messages are kept, the newest; at most 500. Default 50. */
+  limit?: number;
 }

@@ -24,7 +24,7 @@ const bound = 1000;
 /** How many that may be repeated are on their way at most. */
 const widest = 64;
 
-const lost = () => new SkeinError("unavailable", "the connection was lost before the answer: it was done, or not");
+const lost = () => new SkeinError("unavailable", "the connection was lost before the answer");
 
 export class Requests {
   readonly #send: (frame: Frame) => number;

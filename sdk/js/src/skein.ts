@@ -71,7 +71,7 @@ export class Skein extends Emitter<SkeinEvents> {
     this._options = options;
     this.#requests = new Requests((frame) => this.#connection.send(frame));
     this.#connection = new Connection(base, options, {
-      trying: () => this.#become({ state: "connecting" }),
+      trying: () => this._emit("state", this.#become({ state: "connecting" })),
       up: (welcome, transport) => this.#up(welcome, transport),
       down: (error, delay) => this.#down(error, delay),
       frame: (frame) => this.#take(frame),
@@ -93,9 +93,8 @@ export class Skein extends Emitter<SkeinEvents> {
     return new Promise((resolve, reject) => {
       const look = () => {
         if (this._up) resolve(this.welcome!);
-        else if (this.state === "closed") reject(this.error);
-        else return;
-        off();
+        if (this.state === "closed") reject(this.error);
+        if (this._up || this.state === "closed") off();
       };
       const off = this.on("state", look);
       look();
@@ -167,44 +166,42 @@ export class Skein extends Emitter<SkeinEvents> {
     return new Promise((resolve, reject) => this._ask(frame, (error, ok) => (error ? reject(error) : resolve(ok)), again));
   }
 
-  #become(change: StateChange): void {
+  #become(change: StateChange): StateChange {
     this.state = change.state;
     this.error = change.error;
-    this._emit("state", change);
+    return change;
   }
 
   #up(welcome: Welcome, transport: Transport): void {
     this.welcome = welcome;
     this.transport = transport;
     this.#connections = [welcome.connection, ...this.#connections].slice(0, 16);
-    this.state = "connected";
-    this.error = undefined;
+    const change = this.#become({ state: "connected" });
     // Subscriptions first: what waits may need them.
-    for (const channel of [...this._live]) channel._again();
+    for (const channel of [...this._live]) channel._sub();
     // Who the server takes this for when it looks at a key.
     this.#requests.up(this.user === undefined ? `c${this.connection}` : `u${this.user}`);
     this.#skew = welcome.time - Date.now();
     this.#plan(welcome.expires);
     this._emit("welcome", welcome);
-    this._emit("state", { state: "connected" });
+    this._emit("state", change);
   }
 
   #down(error: SkeinError, delay?: number): void {
     const over = delay === undefined;
     clearTimeout(this.#renew);
     this.transport = undefined;
-    this.state = over ? "closed" : "waiting";
-    this.error = error;
+    const change = this.#become({ state: over ? "closed" : "waiting", error, delay });
     this.#requests.down(error, over);
     if (over) for (const channel of [...this._live]) channel._over(error);
-    this.#become({ state: this.state, error, delay });
+    this._emit("state", change);
   }
 
   #take(frame: Frame): void {
     this._emit("frame", frame);
     const { type, channel } = frame;
     if (type === "ok" || type === "error" || type === "pong") {
-      if (frame.id !== undefined && this.#requests.answer(frame)) return;
+      if (this.#requests.answer(frame)) return;
       if (type === "error") this._emit("error", new SkeinError(frame.code, frame.message, frame.retry_after, channel));
     } else if (type === "call") this.#called(frame);
     else if (channel === "@direct") this._emit("direct", frame as any);

@@ -41,9 +41,9 @@ export interface Link {
 /** The address of a door; `dev` adds who one is in development mode. */
 export function address({ base, options: { user, role, device } }: Wire, path: string, named?: boolean): URL {
   const url = new URL(path, base);
-  if (user) url.searchParams.set("user", user);
-  if (role) url.searchParams.set("role", role);
-  if (device && (user || named)) url.searchParams.set("device", device);
+  for (const [name, value] of Object.entries({ user, role, device: (user || named) && device })) {
+    if (value) url.searchParams.set(name, value);
+  }
   return url;
 }
 
@@ -67,17 +67,12 @@ export async function refused(response: Response): Promise<Gone> {
   const { status, headers } = response;
   if (status === 413) return closed(1009);
   const wait = Number(headers.get("Retry-After"));
-  let problem: { code?: string; detail?: string } = {};
-  try {
-    problem = await response.json();
-  } catch {
-    // Something on the way answered, not the server: then it may be another thing next time.
-  }
-  const { code, detail } = problem;
+  // Without a problem something on the way answered, not the server: then it may be another thing next time.
+  const { code, detail }: { code?: string; detail?: string } = await response.json().catch(() => ({}));
   const final = (status === 401 || status === 403) && code !== undefined;
   return {
-    error: new SkeinError(!final ? "unavailable" : status === 401 ? "token_refused" : code!, detail ?? `HTTP status ${status}`),
+    error: new SkeinError(!final ? "unavailable" : status === 401 ? "token_refused" : code!, detail ?? `HTTP ${status}`),
     final,
-    after: wait ? wait * 1000 * (1 + Math.random()) : undefined,
+    after: wait * 1000 * (1 + Math.random()) || undefined,
   };
 }

@@ -34,7 +34,7 @@ test("the entries give the same names, as modules and by require", async () => {
   const require = createRequire(join(here, "package.json"));
   for (const [entry, names] of [
     ["@skein-realtime/client", ["SkeinError", "connect", "path"]],
-    ["@skein-realtime/client/react", ["SkeinProvider", "useChannel", "useDocument", "usePresence", "useSkein"]],
+    ["@skein-realtime/client/react", ["SkeinProvider", "useChannel", "useDocument", "useInbox", "usePresence", "useSkein"]],
   ] as const) {
     const module = await import(require.resolve(entry).replace(/cjs$/, "js"));
     assert.deepEqual(Object.keys(module).sort(), names);

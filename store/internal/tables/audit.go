@@ -3,20 +3,35 @@ package tables
 import (
 	"context"
 	"fmt"
+
+	"github.com/skein-realtime/skein/internal/fatigue"
+	"github.com/skein-realtime/skein/store"
 )
 
 const (
 	sqlMemberTotal   = `SELECT CAST(coalesce(sum(n), 0) AS bigint) FROM group_size`
 	sqlScheduleTotal = `SELECT count(*) FROM schedule`
+	sqlUserTotal     = `SELECT count(*) FROM person`
+	sqlPushTotal     = `SELECT count(*) FROM push`
+
+	// Of very many deliveries it is enough to know that they are.
+	sqlDeliveryTotal = `SELECT count(*) FROM (SELECT 1 FROM delivery LIMIT 1000000) AS d`
 )
 
-// Totals counts memberships and schedules.
-func Totals(ctx context.Context, tx Tx) (members, schedules int64, err error) {
-	if members, err = number(ctx, tx, sqlMemberTotal); err != nil {
-		return 0, 0, err
+// Totals counts what the tables hold, for [store.Store.Stats].
+func Totals(ctx context.Context, tx Tx, stats *store.Stats) (err error) {
+	for _, total := range []struct {
+		query string
+		to    *int64
+	}{
+		{sqlMemberTotal, &stats.Members}, {sqlScheduleTotal, &stats.Schedules}, {sqlUserTotal, &stats.Users},
+		{sqlPushTotal, &stats.Pushes}, {sqlDeliveryTotal, &stats.Deliveries},
+	} {
+		if *total.to, err = number(ctx, tx, total.query); err != nil {
+			return err
+		}
 	}
-	schedules, err = number(ctx, tx, sqlScheduleTotal)
-	return members, schedules, err
+	return nil
 }
 
 // audits are what must not be found: two names and two numbers, with the
@@ -45,6 +60,79 @@ WHERE c.name = 'denial' AND (d.seq > c.n OR d.seq < 1)`,
 	{`SELECT user_id, token, seq, dated FROM denial
 WHERE dated <> CASE WHEN before = 0 THEN 0 ELSE 1 END OR length(user_id) = 0 AND length(device) = 0 AND length(token) = 0`,
 		"denial of user %[1]q, token %[2]q: seq %[3]d does not say whom it is about"},
+	{`SELECT s.user_id, s.user_id, s.open, s.found FROM (
+	SELECT p.user_id, p.open, (SELECT count(*) FROM delivery d WHERE d.person = p.n AND d.state <= 2) AS found FROM person p
+) AS s WHERE s.open <> s.found`,
+		"user %[1]q: %[3]d deliveries should be open and %[4]d are"},
+	{`SELECT s.user_id, s.user_id, s.top, s.found FROM (
+	SELECT p.user_id, p.top, (SELECT coalesce(max(d.seq), 0) FROM delivery d WHERE d.person = p.n) AS found FROM person p
+) AS s WHERE s.found > s.top`,
+		"user %[1]q: the inbox ends at %[3]d and has a delivery %[4]d"},
+	{`SELECT p.user_id, p.user_id, p.settled, min(d.seq) FROM person p JOIN delivery d ON d.person = p.n AND d.seq <= p.settled
+WHERE d.state <= 2 GROUP BY p.n, p.user_id, p.settled`,
+		"user %[1]q: nothing up to %[3]d should be open and delivery %[4]d is"},
+	{`SELECT user_id, user_id, floor, top FROM person
+WHERE floor > top OR settled > top OR read > top OR floor < 0 OR settled < 0 OR read < 0 OR length(user_id) = 0`,
+		"user %[1]q: the inbox makes no sense: floor %[3]d, top %[4]d"},
+	{`SELECT p.user_id, p.user_id, p.merged, c.n FROM person p CROSS JOIN counter c WHERE c.name = 'broadcast' AND p.merged > c.n`,
+		"user %[1]q: has the pushes to everybody up to %[3]d, and the last one is %[4]d"},
+	{`SELECT t.tag, t.tag, t.n, 0 FROM person_tag t WHERE NOT EXISTS (SELECT 1 FROM person p WHERE p.n = t.n AND p.attributes IS NOT NULL)`,
+		"tag %[1]q: user number %[3]d has it and does not exist"},
+	{`SELECT p.id, p.id, 0, s.n FROM push p JOIN (
+	SELECT push, count(*) AS n, sum(CASE state WHEN 1 THEN 1 ELSE 0 END) AS queued, sum(CASE state WHEN 2 THEN 1 ELSE 0 END) AS sent,
+		sum(CASE state WHEN 3 THEN 1 ELSE 0 END) AS delivered, sum(CASE state WHEN 4 THEN 1 ELSE 0 END) AS capped,
+		sum(CASE state WHEN 5 THEN 1 ELSE 0 END) AS muted, sum(CASE state WHEN 6 THEN 1 ELSE 0 END) AS expired,
+		sum(CASE state WHEN 7 THEN 1 ELSE 0 END) AS recalled, sum(CASE state WHEN 8 THEN 1 ELSE 0 END) AS failed,
+		sum(CASE WHEN read > 0 THEN 1 ELSE 0 END) AS read
+	FROM delivery GROUP BY push
+) AS s ON s.push = p.n
+WHERE s.queued <> p.queued OR s.sent <> p.sent OR s.delivered > p.delivered OR s.capped > p.capped OR s.muted > p.muted
+	OR s.expired > p.expired OR s.recalled > p.recalled OR s.failed > p.failed OR s.read > p.read`,
+		"push %[1]q: its totals do not agree with its %[4]d deliveries"},
+	{`SELECT p.id, p.id, p.queued, p.sent FROM push p
+WHERE (p.queued <> 0 OR p.sent <> 0) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.push = p.n)`,
+		"push %[1]q: %[3]d should be queued and %[4]d sent, and nothing is"},
+	{`SELECT coalesce(p.id, ''), coalesce(u.user_id, ''), d.person, d.seq FROM delivery d
+LEFT JOIN push p ON p.n = d.push LEFT JOIN person u ON u.n = d.person WHERE p.n IS NULL OR u.n IS NULL OR d.state < 1 OR d.state > 8`,
+		"delivery %[4]d of user number %[3]d: of push %[1]q for user %[2]q, in a state that can be, one is not there"},
+	{`SELECT p.id, p.id, p.everyone, c.n FROM push p CROSS JOIN counter c WHERE c.name = 'broadcast' AND p.everyone > c.n`,
+		"push %[1]q: it has the number %[3]d of those to everybody, and the last one is %[4]d"},
+	{`SELECT k.key, k.key, k.push, 0 FROM push_key k WHERE NOT EXISTS (SELECT 1 FROM push p WHERE p.n = k.push)`,
+		"a key points to push number %[3]d, which does not exist"},
+	{`SELECT name, name, length(name), 0 FROM category WHERE length(name) = 0`,
+		"a category has no name"},
+	{`SELECT s.id, s.id, s.size, s.found FROM (
+	SELECT c.id, c.size, (SELECT count(*) FROM campaign_user u WHERE u.campaign = c.n) AS found FROM campaign c
+) AS s WHERE s.size <> s.found`,
+		"campaign %[1]q: its list should have %[3]d users and has %[4]d"},
+	{`SELECT u.user_id, u.user_id, u.campaign, 0 FROM campaign_user u WHERE NOT EXISTS (SELECT 1 FROM campaign c WHERE c.n = u.campaign)`,
+		"campaign number %[3]d: user %[1]q is in its list and it does not exist"},
+	{`SELECT s.id, s.id, s.version, c.n FROM campaign s CROSS JOIN counter c
+WHERE c.name = 'campaign' AND (s.version > c.n OR s.version < 1)`,
+		"campaign %[1]q: its version %[3]d is beyond the last one, %[4]d"},
+	{`SELECT id, owner, next, until FROM campaign
+WHERE coalesce(due, 0) <> CASE WHEN next > 0 AND length(owner) > 0 AND until > next THEN until ELSE next END
+	OR length(owner) = 0 AND until <> 0 OR due = 0`,
+		"campaign %[1]q: when it can be claimed does not agree with its next time %[3]d and its claim by %[2]q until %[4]d"},
+}
+
+const sqlAllPersons = `SELECT user_id, muted, counts FROM person`
+
+// auditPersons looks at what no query can read.
+func auditPersons(ctx context.Context, tx Tx, report func(problem string)) error {
+	return tx.Query(ctx, sqlAllPersons, func(scan Scan) error {
+		var user, muted, counts []byte
+		if err := scan(&user, &muted, &counts); err != nil {
+			return err
+		}
+		if _, err := mutedOf(muted); err != nil {
+			report(fmt.Sprintf("user %q: %v", user, err))
+		}
+		if _, err := fatigue.Decode(counts); err != nil {
+			report(fmt.Sprintf("user %q: what was counted is not readable: %v", user, err))
+		}
+		return nil
+	})
 }
 
 // Audit reads all tables and calls report for each thing that is wrong.
@@ -62,9 +150,12 @@ func Audit(ctx context.Context, tx Tx, report func(problem string)) error {
 			return err
 		}
 	}
-	n, err := number(ctx, tx, `SELECT count(*) FROM counter WHERE name IN ('denial', 'schedule', 'seen')`)
-	if err == nil && n != 3 {
-		report(fmt.Sprintf("of the 3 counters %d are there", n))
+	n, err := number(ctx, tx, `SELECT count(*) FROM counter WHERE name IN ('broadcast', 'campaign', 'denial', 'pruned', 'schedule', 'seen')`)
+	if err == nil && n != 6 {
+		report(fmt.Sprintf("of the 6 counters %d are there", n))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return auditPersons(ctx, tx, report)
 }

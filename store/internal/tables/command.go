@@ -2,8 +2,10 @@ package tables
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/skein-realtime/skein/store"
 )
@@ -49,7 +51,11 @@ func ours(c store.Command) string {
 	case store.SawUsers:
 		return "saw users"
 	}
-	return ""
+	if name := cmp.Or(ourUsers(c), ourCampaign(c)); name != "" {
+		return name
+	}
+	name, _ := ourPush(c)
+	return name
 }
 
 func unknown(c store.Command) error { return fmt.Errorf("%T is not known", c) }
@@ -79,6 +85,27 @@ func Check(group []store.Command) (mine bool, size int, err error) {
 		size += n + 256
 	}
 	return true, size, nil
+}
+
+// manyUsers is how many users one command may put or delete without being [Bulk].
+const manyUsers = 100
+
+// Bulk tells whether a group is one of those that may take long and can wait: work
+// that goes through many users, a step at a time.
+func Bulk(group []store.Command) bool {
+	return slices.ContainsFunc(group, func(c store.Command) bool {
+		switch c := c.(type) {
+		case store.Push:
+			return c.Step != nil
+		case store.PutUsers:
+			return len(c.Users) > manyUsers
+		case store.DeleteUsers:
+			return len(c.Users) > manyUsers
+		case store.Prune, store.AddToCampaign, store.DeleteCampaign, store.Wake, store.Expire:
+			return true
+		}
+		return false
+	})
 }
 
 // checkLimit tells what is wrong with the limit of a read.
@@ -135,6 +162,15 @@ func check(c store.Command) (size int, err error) {
 			size += len(s.User) + len(s.Device) + 16
 		}
 		return size, nil
+	}
+	if ourUsers(c) != "" {
+		return checkUser(c)
+	}
+	if ourCampaign(c) != "" {
+		return checkCampaign(c)
+	}
+	if _, is := ourPush(c); is {
+		return checkPush(c)
 	}
 	return 0, unknown(c)
 }

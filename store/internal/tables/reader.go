@@ -8,7 +8,8 @@ import (
 )
 
 // Reader is the reads of the tables for a store: [store.MemberReader],
-// [store.ScheduleReader] and [store.DenialReader].
+// [store.ScheduleReader], [store.DenialReader], [store.PushReader],
+// [store.CampaignReader], and [store.UserReader] but for its UserIndexes.
 type Reader struct {
 	name string
 	lend Lend

@@ -1,11 +1,11 @@
-// Package tables carries out the commands and reads of members, schedules and
-// denials for every store that keeps them in SQL tables. It is written once, in
-// the SQL that SQLite and PostgreSQL share; where they differ much, for lists and
-// locks, it asks for the [Dialect].
+// Package tables carries out the commands and reads of members, schedules,
+// denials, users, pushes and campaigns for every store that keeps them in SQL
+// tables. It is written once, in the SQL that SQLite and PostgreSQL share; where
+// they differ much, for lists, locks and what is in JSON, it asks for the [Dialect].
 //
 // A store gives it transactions ([Tx]) and makes the tables; the package itself
-// stores nothing outside of them and starts no goroutine. It does not read
-// clocks: times come with the commands.
+// stores nothing outside of them. Its only goroutines are those of an estimate, which
+// end with it. It does not read clocks: times come with the commands.
 //
 // # Tables
 //
@@ -14,7 +14,17 @@
 //	schedule    name -> plan, state, next, version, owner, until; also by due
 //	denial      seq -> who, since when, until when; also by who and by its end
 //	seen        user_id -> the device and the time
-//	counter     the last version of a schedule and the last seq of a denial
+//	person      n -> user_id, attributes, and all that is judged with each push; also by user_id
+//	person_tag  (tag, n), for each of the texts in the attribute tags
+//	person_field the places of attributes that have an index
+//	push        n -> what is pushed, and its totals; also by id, time and expiry
+//	push_key    key -> the push that it was used for
+//	delivery    pos -> one push for one person; also by (person, seq) and (push, person)
+//	category    name -> body
+//	campaign    n -> id, plan, state and cursor; also by when it is due
+//	campaign_user (campaign, user_id), the lists of campaigns
+//	counter     the last version of a schedule and of a campaign, the last seq of a
+//	            denial, and the last number of a push to everybody
 //
 // Names and ids are bytes (BLOB, bytea), so that their order is that of bytes
 // and nothing that people may write is lost.
@@ -25,8 +35,10 @@
 // for all memberships of its channel: whoever changes them has it locked, so n
 // is exact. The row of counter stands for all schedules and all denials: their
 // changes take turns, so numbers appear in their order and two claims see each
-// other. [Do] locks first the sizes, by channel, then the counters, by name;
-// nobody waits in a circle.
+// other. [Do] locks first the sizes, by channel, then the counters, by name, then
+// persons, by number, then pushes, by number; nobody waits in a circle. What looks
+// for its persons itself, because they are those whose time has come, may meet
+// another that does: then one of the two begins anew.
 package tables
 
 import (
@@ -57,32 +69,51 @@ type Tx interface {
 	Exec(ctx context.Context, query string, args ...any) (changed int64, err error)
 	// Query calls row for each row. Until it returns nothing else is asked.
 	Query(ctx context.Context, query string, row func(Scan) error, args ...any) error
+	// QueryOnce is Query for a text that was made for this occasion: it is not kept
+	// prepared. Its arguments may be float64 and string (a text), too.
+	QueryOnce(ctx context.Context, query string, row func(Scan) error, args ...any) error
+	// QueryThrough is QueryOnce for a read that goes through a whole table, in any order.
+	// It is for reads alone.
+	QueryThrough(ctx context.Context, query string, row func(Scan) error, args ...any) error
 }
 
 // Scan puts the columns of a row into *int64 and *[]byte.
 type Scan = func(columns ...any) error
 
 // Outcome is what became of a group: its results, or the error of the contract
-// ([store.ErrConflict], [store.ErrNotFound]) for which nothing of it happened.
+// ([Refused]) for which nothing of it happened.
 type Outcome struct {
 	Results []store.Result
 	Err     error
 }
 
+// Refused tells the errors of the contract, after which a group has changed nothing,
+// from those of the database.
+func Refused(err error) bool {
+	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge)
+}
+
 // Do carries out groups that [Check] has found good, one after the other, in one
 // transaction. After an error the transaction must be rolled back.
 func Do(ctx context.Context, tx Tx, groups ...[]store.Command) ([]Outcome, error) {
-	sizes, err := lock(ctx, tx, groups)
+	need, err := lock(ctx, tx, groups)
 	if err != nil {
 		return nil, err
 	}
 	outcomes := make([]Outcome, len(groups))
+	tx = beginPush(tx)
 	for i, g := range groups {
 		if outcomes[i], err = carryOut(ctx, tx, g); err != nil {
 			return nil, err
 		}
 	}
-	return outcomes, dropEmpty(ctx, tx, sizes)
+	if err := dropEmpty(ctx, tx, need.channels); err != nil {
+		return nil, err
+	}
+	if err := need.dropUnused(ctx, tx, groups, outcomes); err != nil {
+		return nil, err
+	}
+	return outcomes, endPush(ctx, tx)
 }
 
 // carryOut does the commands of one group. One that fails has changed nothing
@@ -97,7 +128,7 @@ func carryOut(ctx context.Context, tx Tx, group []store.Command) (o Outcome, err
 	for _, c := range group {
 		r, err := apply(ctx, tx, c)
 		switch {
-		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
+		case Refused(err):
 			o = Outcome{Err: err}
 			if careful {
 				if _, err := tx.Exec(ctx, "ROLLBACK TO SAVEPOINT one"); err != nil {
@@ -122,7 +153,8 @@ func mayFail(c store.Command) bool {
 	switch c := c.(type) {
 	case store.PutSchedule:
 		return c.If != nil
-	case store.DeleteSchedule:
+	case store.PutUsers, store.MuteCategory, store.DeleteSchedule, store.DeleteCategory, store.PutCampaign, store.AddToCampaign,
+		store.Push, store.Broadcast, store.RecallPush:
 		return true
 	}
 	return false
@@ -147,7 +179,13 @@ func apply(ctx context.Context, tx Tx, c store.Command) (store.Result, error) {
 	case store.SawUsers:
 		return sawUsers(ctx, tx, c)
 	}
-	return nil, unknown(c)
+	if ourUsers(c) != "" {
+		return applyUsers(ctx, tx, c)
+	}
+	if ourCampaign(c) != "" {
+		return applyCampaign(ctx, tx, c)
+	}
+	return applyPush(ctx, tx, c)
 }
 
 // The statements of the counters. That of seen counts nothing and is only a lock.
@@ -157,47 +195,75 @@ const (
 	sqlLockDenial   = `UPDATE counter SET n = n WHERE name = 'denial'`
 	sqlLockSchedule = `UPDATE counter SET n = n WHERE name = 'schedule'`
 	sqlLockSeen     = `UPDATE counter SET n = n WHERE name = 'seen'`
-	sqlSkip         = `UPDATE counter SET n = n + 1000000000 WHERE name <> 'seen'`
+	sqlLockCampaign = `UPDATE counter SET n = n WHERE name = 'campaign'`
+	sqlSkip         = `UPDATE counter SET n = n + 1000000000 WHERE name NOT IN ('pruned', 'seen')`
 )
 
-// lock makes and locks what the groups need, in the order that everybody keeps,
-// and gives the channels whose sizes are concerned.
-func lock(ctx context.Context, tx Tx, groups [][]store.Command) (channels []string, err error) {
-	sizes := map[string]bool{}
-	var schedules, denials, seen bool
+// needs are what groups have to lock before anything else.
+type needs struct {
+	sizes                               map[string]bool // channels
+	campaigns, denials, schedules, seen bool
+	channels                            []string // the same, in order
+	commands                            int
+	ids                                 []string         // of persons
+	numbers                             []int64          // of others
+	new                                 map[string]int64 // who is made when he is not there, and when
+	made                                []string         // who was
+}
+
+func (n *needs) add(c store.Command) {
+	n.commands++
+	switch c := c.(type) {
+	case store.AddMembers:
+		n.sizes[c.Channel] = true
+	case store.RemoveMembers:
+		n.sizes[c.Channel] = true
+	case store.PutDenial:
+		n.denials = true
+	case store.SawUsers:
+		n.seen = true
+	case store.PutSchedule, store.DeleteSchedule, store.ClaimSchedule, store.FinishSchedule:
+		n.schedules = true
+	case store.PutCampaign, store.ClaimCampaign, store.AddToCampaign, store.DeleteCampaign:
+		n.campaigns = true
+	default:
+		n.addPersons(c)
+	}
+}
+
+// lock makes and locks what the groups need, in the order that everybody keeps.
+func lock(ctx context.Context, tx Tx, groups [][]store.Command) (*needs, error) {
+	n := &needs{sizes: map[string]bool{}, new: map[string]int64{}}
 	for _, g := range groups {
 		for _, c := range g {
-			switch c := c.(type) {
-			case store.AddMembers:
-				sizes[c.Channel] = true
-			case store.RemoveMembers:
-				sizes[c.Channel] = true
-			case store.PutDenial:
-				denials = true
-			case store.SawUsers:
-				seen = true
-			default:
-				schedules = true
-			}
+			n.add(c)
 		}
 	}
-	channels = slices.Sorted(maps.Keys(sizes))
-	if err := ensureSizes(ctx, tx, channels); err != nil || tx.Dialect() == SQLite {
-		return channels, err
+	n.channels = slices.Sorted(maps.Keys(n.sizes))
+	if err := ensureSizes(ctx, tx, n.channels); err != nil || tx.Dialect() == SQLite {
+		return n, err
 	}
 	// A claim that somebody else was given needs no turn, so alone it is for the
 	// commands to take one.
 	for _, l := range []struct {
 		needed bool
 		query  string
-	}{{denials, sqlLockDenial}, {schedules && (denials || seen), sqlLockSchedule}, {seen, sqlLockSeen}} {
+	}{
+		{n.campaigns && n.commands > 1, sqlLockCampaign},
+		{n.denials, sqlLockDenial},
+		{n.schedules && (n.denials || n.seen), sqlLockSchedule},
+		{n.seen, sqlLockSeen},
+	} {
 		if l.needed {
 			if _, err := tx.Exec(ctx, l.query); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return channels, nil
+	if n.commands == 1 {
+		return n, nil // it locks its persons itself, and makes them in order
+	}
+	return n, n.lockPersons(ctx, tx)
 }
 
 // Skip leaves out more versions and seqs than can have been given since a backup
@@ -301,4 +367,14 @@ func within(prefix, after string) (low, high []byte) {
 	}
 	high[len(high)-1]++
 	return low, high
+}
+
+// Pushes appends what the results of a group say of pushes.
+func Pushes(list []store.Pushed, results []store.Result) []store.Pushed {
+	for _, r := range results {
+		if p, is := r.(store.Pushed); is {
+			list = append(list, p)
+		}
+	}
+	return list
 }

@@ -1,0 +1,535 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// pushes measures what is pushed to users: campaigns with all rules, what they do to
+// others, records and estimates among many, and many users who come back at once.
+//
+// The server has both cores: it is the store that is measured, and who asks does
+// little.
+func pushes(ctx context.Context, b *bench) error {
+	dir, err := os.MkdirTemp(b.disk, "skein-bench-push-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := b.pushTo(ctx, "SQLite", 30_000, "-data", filepath.Join(dir, "data")); err != nil {
+		return fmt.Errorf("SQLite: %w", err)
+	}
+	if b.database == "" {
+		return nil
+	}
+	if err := b.pushTo(ctx, "PostgreSQL", 15_000, "-database", b.database); err != nil {
+		return fmt.Errorf("PostgreSQL: %w", err)
+	}
+	return nil
+}
+
+// pushTo measures one store.
+func (b *bench) pushTo(ctx context.Context, store string, least float64, where ...string) error {
+	c, err := b.startOn([]int{serverCore, generatorCore}, "server", append([]string{"-driver", "epoll", "-secret", b.secret, "-key", b.key}, where...)...)
+	if err != nil {
+		return err
+	}
+	defer c.stop()
+	p := &pushed{bench: b, child: c, store: store, users: pick(b, 300_000, 20_000)}
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"users", p.fill},
+		{"campaign", func(ctx context.Context) error { return p.campaigns(ctx, least) }},
+		{"estimate", p.estimate},
+		{"records", p.records},
+		{"chat", p.chat},
+		{"return", p.returns},
+	} {
+		if err := step.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+// pushed is a server with many users.
+type pushed struct {
+	*bench
+	child    *child
+	store    string
+	users    int
+	receipts int
+}
+
+// call calls a verb.
+func (p *pushed) call(ctx context.Context, verb string, params, result any) error {
+	body, err := json.Marshal(params)
+	if err != nil {
+		return err
+	}
+	answer, err := p.post(ctx, p.child, verb, body)
+	if err != nil || result == nil {
+		return err
+	}
+	return json.Unmarshal(answer, result)
+}
+
+type object = map[string]any
+
+func userName(i int) string { return "user-" + strconv.Itoa(i) }
+
+// fill makes the users and the categories: caps of two levels, quiet hours, an end.
+func (p *pushed) fill(ctx context.Context) error {
+	zones := []string{"Europe/Berlin", "Asia/Shanghai", "America/New_York", "Asia/Kolkata", "America/Sao_Paulo", "Australia/Sydney"}
+	cities := []string{"Beijing", "Shanghai", "Berlin", "Lyon", "Oslo", "Lima", "Accra", "Osaka"}
+	const page = 1000
+	begun := time.Now()
+	for from := 0; from < p.users; from += page {
+		list := make([]object, min(page, p.users-from))
+		for i := range list {
+			n := from + i
+			list[i] = object{"id": userName(n), "attributes": object{
+				"city": cities[n%len(cities)], "level": n % 100, "tz": zones[n%len(zones)], "tags": []string{"tag-" + strconv.Itoa(n%10)}, "name": "User number " + strconv.Itoa(n),
+			}}
+		}
+		if err := p.call(ctx, "users.put", object{"users": list}, nil); err != nil {
+			return err
+		}
+	}
+	seconds := time.Since(begun).Seconds()
+	p.report(line{Name: p.store + ": users put, 1,000 a request", Unit: "/s", Measured: float64(p.users) / seconds})
+	// Half an hour in which nobody is now, so that the rule is asked and refuses nobody.
+	now := time.Now().UTC()
+	quiet := object{"from": now.Add(150 * time.Minute).Add(15 * time.Minute).Format("15:04"), "to": now.Add(150 * time.Minute).Add(20 * time.Minute).Format("15:04")}
+	for _, category := range []object{
+		{"name": "marketing", "caps": []object{{"per": "day", "max": 100}, {"per": "week", "max": 500}}},
+		{"name": "promo", "parent": "marketing", "caps": []object{{"per": "day", "max": 50}, {"per": "90m", "max": 50}}, "quiet": quiet, "ttl": "72h"},
+		{"name": "alert", "bypass": true},
+	} {
+		if err := p.call(ctx, "categories.put", category, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// campaign is what a verb says of one.
+type campaign struct {
+	ID       string
+	State    string
+	Audience int64
+	Progress int64
+	Started  int64
+	Ended    int64
+	Error    string
+}
+
+// begin makes a campaign and starts it.
+func (p *pushed) begin(ctx context.Context) (c campaign, err error) {
+	err = p.call(ctx, "campaigns.create", object{
+		"name": "bench", "to": object{"where": object{"field": "/level", "gte": 0}}, "category": "promo", "event": "offer",
+		"data": object{"title": "A message of usual size", "text": "It has some words, and a link.", "link": "https://shop.example/offers/4711"},
+	}, &c)
+	if err == nil {
+		err = p.call(ctx, "campaigns.start", object{"id": c.ID}, &c)
+	}
+	return c, err
+}
+
+// done waits until a campaign is done.
+func (p *pushed) done(ctx context.Context, c campaign) (campaign, error) {
+	for c.State != "done" {
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return c, err
+		}
+		if err := p.call(ctx, "campaigns.get", object{"id": c.ID}, &c); err != nil {
+			return c, err
+		}
+		if c.State != "running" && c.State != "done" || c.Error != "" {
+			return c, fmt.Errorf("the campaign is %s: %s", c.State, c.Error)
+		}
+	}
+	if c.Progress != int64(p.users) {
+		return c, fmt.Errorf("the campaign has pushed to %d of %d users", c.Progress, p.users)
+	}
+	p.receipts += p.users
+	return c, nil
+}
+
+// campaigns measures how fast they go, and makes as many records as are wanted.
+func (p *pushed) campaigns(ctx context.Context, least float64) error {
+	var all []float64
+	for len(all) < 3 || p.receipts < p.bench.receipts {
+		c, err := p.begin(ctx)
+		if err != nil {
+			return err
+		}
+		if c, err = p.done(ctx, c); err != nil {
+			return err
+		}
+		all = append(all, float64(p.users)/(float64(c.Ended-c.Started)/1000))
+	}
+	first := slices.Sorted(slices.Values(all[:3]))
+	p.report(line{Name: fmt.Sprintf("%s: campaign to %d users by attributes, all rules", p.store, p.users), Unit: "/s", Measured: first[1], Least: pick(p.bench, least, 0),
+		Note: fmt.Sprintf("%.0f to %.0f; the last of %d with %d records: %.0f", first[0], first[2], len(all), p.receipts, all[len(all)-1])})
+	return nil
+}
+
+// estimate measures a dry run over all users, all of whom have something counted.
+func (p *pushed) estimate(ctx context.Context) error {
+	for _, where := range []object{{"field": "/level", "gte": 0}, {"field": "/city", "eq": "Berlin"}} {
+		took, err := middle(3, func() (time.Duration, error) {
+			begun := time.Now()
+			err := p.call(ctx, "campaigns.estimate", object{"to": object{"where": where}, "category": "promo"}, nil)
+			return time.Since(begun), err
+		}, time.Duration.Seconds)
+		if err != nil {
+			return err
+		}
+		p.report(line{Name: fmt.Sprintf("%s: estimate over %d users, where %v", p.store, p.users, where["field"]), Unit: "s", Measured: took.Seconds(), Budget: 0.5})
+	}
+	return nil
+}
+
+// quantiles gives the median and the 99th percentile.
+func quantiles(all []time.Duration) (median, p99 time.Duration) {
+	if len(all) == 0 {
+		return 0, 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2], all[len(all)*99/100]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// records measures those of one user, with all that HTTP costs.
+func (p *pushed) records(ctx context.Context) error {
+	var all []time.Duration
+	for range pick(p.bench, 1000, 200) {
+		begun := time.Now()
+		if err := p.call(ctx, "records", object{"user": userName(rand.IntN(p.users)), "limit": 50}, nil); err != nil {
+			return err
+		}
+		all = append(all, time.Since(begun))
+	}
+	median, p99 := quantiles(all)
+	p.report(line{Name: fmt.Sprintf("%s: records of one user among %d, over HTTP", p.store, p.receipts), Unit: "ms", Measured: milliseconds(median), Budget: 1,
+		Note: fmt.Sprintf("99 %% within %.2f ms", milliseconds(p99))})
+	return nil
+}
+
+// dial opens a connection of a user and reads its welcome.
+func (p *pushed) dial(ctx context.Context, user string) (*websocket.Conn, error) {
+	token, err := p.token(user)
+	if err != nil {
+		return nil, err
+	}
+	ws, _, err := websocket.Dial(ctx, p.child.url+"/ws?token="+token, nil)
+	if err != nil {
+		return nil, err
+	}
+	ws.SetReadLimit(1 << 20)
+	_, _, err = ws.Read(ctx)
+	return ws, err
+}
+
+// chat measures messages in log channels, from their publisher and back to it, alone
+// and beside a campaign.
+func (p *pushed) chat(ctx context.Context) error {
+	const talkers, each = 20, 50 // messages a second of each
+	var mu sync.Mutex
+	var taken []time.Duration
+	talking, hush := context.WithCancel(ctx)
+	defer hush()
+	var work sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for i := range talkers {
+		ws, err := p.dial(ctx, "talker-"+strconv.Itoa(i))
+		if err != nil {
+			return err
+		}
+		work.Go(func() {
+			defer func() { _ = ws.CloseNow() }()
+			if err := talk(talking, ws, "log:chat-"+strconv.Itoa(i), time.Second/each, func(d time.Duration) {
+				mu.Lock()
+				taken = append(taken, d)
+				mu.Unlock()
+			}); err != nil && talking.Err() == nil {
+				failed.Store(&err)
+			}
+		})
+	}
+	collect := func() []time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		all := taken
+		taken = nil
+		return all
+	}
+	if err := sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	collect()
+	if err := sleep(ctx, pick(p.bench, 8*time.Second, 2*time.Second)); err != nil {
+		return err
+	}
+	_, quiet := quantiles(collect())
+	c, err := p.begin(ctx)
+	if err == nil {
+		c, err = p.done(ctx, c)
+	}
+	if err != nil {
+		return err
+	}
+	all := collect()
+	median, busy := quantiles(all)
+	hush()
+	work.Wait()
+	if e := failed.Load(); e != nil {
+		return *e
+	}
+	rate := float64(p.users) / (float64(c.Ended-c.Started) / 1000)
+	p.report(line{Name: p.store + ": p99 of 1,000 chat messages a second beside a campaign", Unit: "ms", Measured: milliseconds(busy), Floor: milliseconds(quiet), MaxRatio: 2,
+		Note: fmt.Sprintf("the floor is without it; %d messages, median %.1f ms; campaign %.0f users/s", len(all), milliseconds(median), rate)})
+	return nil
+}
+
+// talk publishes messages in a channel, one each pause, and tells how long each took to
+// come back.
+func talk(ctx context.Context, ws *websocket.Conn, channel string, pause time.Duration, took func(time.Duration)) error {
+	if err := ws.Write(ctx, websocket.MessageText, []byte(`{"type":"sub","channel":"`+channel+`"}`)); err != nil {
+		return err
+	}
+	read := make(chan error, 1)
+	go func() {
+		read <- func() error {
+			for {
+				_, frame, err := ws.Read(ctx)
+				if err != nil {
+					return err
+				}
+				var m struct {
+					Type string
+					Data int64
+				}
+				if err := json.Unmarshal(frame, &m); err != nil {
+					return err
+				}
+				switch m.Type {
+				case "msg":
+					took(time.Duration(time.Now().UnixNano() - m.Data))
+				case "error":
+					return fmt.Errorf("%s", frame)
+				}
+			}
+		}()
+	}()
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			frame := fmt.Appendf(nil, `{"type":"pub","channel":%q,"data":%d}`, channel, time.Now().UnixNano())
+			if err := ws.Write(ctx, websocket.MessageText, frame); err != nil {
+				return errors.Join(err, <-read)
+			}
+		case err := <-read:
+			return err
+		}
+	}
+}
+
+// returns measures many users who come back at once with messages waiting, and what that
+// does to those who are there.
+func (p *pushed) returns(ctx context.Context) error {
+	n, waiting := pick(p.bench, 10_000, 1_000), 5
+	for from := 0; from < n; from += 1000 {
+		var list []string
+		for i := from; i < min(n, from+1000); i++ {
+			list = append(list, "away-"+strconv.Itoa(i))
+		}
+		for k := range waiting {
+			if err := p.call(ctx, "push", object{"to": object{"users": list}, "category": "alert", "data": object{"no": k, "text": "something that the user waits for"}}, nil); err != nil {
+				return err
+			}
+		}
+	}
+	live := &livePushes{pushed: p}
+	if err := live.begin(ctx, 20); err != nil {
+		return err
+	}
+	defer live.end()
+	if err := sleep(ctx, pick(p.bench, 5*time.Second, time.Second)); err != nil {
+		return err
+	}
+	_, quiet := quantiles(live.collect())
+	begun := time.Now()
+	var came atomic.Int64
+	var next atomic.Int64
+	var work sync.WaitGroup
+	errs := make(chan error, n)
+	var mu sync.Mutex
+	var conns []*websocket.Conn
+	for range 64 {
+		work.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				ws, err := p.dial(ctx, "away-"+strconv.Itoa(i))
+				if err != nil {
+					errs <- err
+					return
+				}
+				mu.Lock()
+				conns = append(conns, ws)
+				mu.Unlock()
+				go func() {
+					errs <- p.takeAll(ctx, ws, waiting, &came)
+				}()
+			}
+		})
+	}
+	work.Wait()
+	var err error
+	for range n {
+		err = errors.Join(err, <-errs)
+		if err != nil {
+			return err
+		}
+	}
+	took := time.Since(begun)
+	all := live.collect()
+	_, busy := quantiles(all)
+	for _, ws := range conns {
+		_ = ws.CloseNow()
+	}
+	p.report(line{Name: fmt.Sprintf("%s: %d users come back, %d messages each, acknowledged", p.store, n, waiting), Unit: "s", Measured: took.Seconds(),
+		Note: fmt.Sprintf("%.0f users/s, connecting included", float64(n)/took.Seconds())})
+	p.report(line{Name: p.store + ": p99 of a push to who is there, meanwhile", Unit: "ms", Measured: milliseconds(busy), Budget: 1000,
+		Note: fmt.Sprintf("%d pushes; before %.1f ms", len(all), milliseconds(quiet))})
+	return nil
+}
+
+// takeAll reads so many messages in their order, and acknowledges them.
+func (p *pushed) takeAll(ctx context.Context, ws *websocket.Conn, n int, came *atomic.Int64) error {
+	for seq := 1; seq <= n; {
+		_, frame, err := ws.Read(ctx)
+		if err != nil {
+			return err
+		}
+		var m struct {
+			Type string
+			Seq  int
+		}
+		if err := json.Unmarshal(frame, &m); err != nil {
+			return err
+		}
+		if m.Type != "msg" {
+			continue
+		}
+		if m.Seq != seq {
+			return fmt.Errorf("message %d comes where %d should", m.Seq, seq)
+		}
+		seq++
+		came.Add(1)
+	}
+	if err := ws.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","id":1,"seq":%d}`, n)); err != nil {
+		return err
+	}
+	_, frame, err := ws.Read(ctx)
+	if err != nil {
+		return err
+	}
+	var ok struct {
+		Type  string
+		Acked int
+	}
+	if err := json.Unmarshal(frame, &ok); err != nil || ok.Type != "ok" || ok.Acked != n {
+		return fmt.Errorf("the acknowledgement is answered by %s, %w", frame, err)
+	}
+	return nil
+}
+
+// livePushes pushes to some users who are there, one after the other, and measures how
+// long it takes to their devices.
+type livePushes struct {
+	*pushed
+	mu    sync.Mutex
+	taken []time.Duration
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+}
+
+func (l *livePushes) begin(ctx context.Context, users int) error {
+	ctx, l.stop = context.WithCancel(ctx)
+	for i := range users {
+		ws, err := l.dial(ctx, "there-"+strconv.Itoa(i))
+		if err != nil {
+			return err
+		}
+		l.work.Go(func() {
+			defer func() { _ = ws.CloseNow() }()
+			for {
+				_, frame, err := ws.Read(ctx)
+				if err != nil {
+					return
+				}
+				var m struct {
+					Type string
+					Seq  int
+					Data int64
+				}
+				if json.Unmarshal(frame, &m) != nil || m.Type != "msg" {
+					continue
+				}
+				l.mu.Lock()
+				l.taken = append(l.taken, time.Duration(time.Now().UnixNano()-m.Data))
+				l.mu.Unlock()
+				if ws.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","seq":%d}`, m.Seq)) != nil {
+					return
+				}
+			}
+		})
+	}
+	l.work.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := l.call(ctx, "push", object{"to": object{"users": []string{"there-" + strconv.Itoa(i%users)}}, "category": "alert", "data": time.Now().UnixNano()}, nil); err != nil && ctx.Err() == nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+				return
+			}
+		}
+	})
+	return nil
+}
+
+func (l *livePushes) collect() []time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.taken
+	l.taken = nil
+	return all
+}
+
+func (l *livePushes) end() {
+	l.stop()
+	l.work.Wait()
+}

@@ -37,6 +37,12 @@ func onStores(t *testing.T, story func(t *testing.T, cfg func() skein.Config)) {
 	t.Helper()
 	pushCluster.hold(t) // before the pause, so that one of them lasts for all
 	t.Parallel()        // some tests of pushes wait for long
+	onEachStore(t, story)
+}
+
+// onEachStore is onStores for a test that holds the cluster and is parallel already.
+func onEachStore(t *testing.T, story func(t *testing.T, cfg func() skein.Config)) {
+	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		story(t, func() skein.Config { return pushConfig(t.TempDir()) })

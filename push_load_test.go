@@ -58,12 +58,17 @@ func TestAcknowledgementsThatCannotBeAreRefused(t *testing.T) {
 	})
 }
 
-// Five hundred connections send fifty acknowledgements each at the same moment, ten of each
+// Hundreds of connections send fifty acknowledgements each at the same moment, ten of each
 // message: all are answered, and each message is delivered once.
 func TestAStormOfAcknowledgements(t *testing.T) {
 	onStores(t, func(t *testing.T, cfg func() skein.Config) {
-		const connections, each, times = 500, 5, 10
-		s := start(t, cfg())
+		const each, times = 5, 10
+		c := cfg()
+		connections := 500
+		if c.Database == "" {
+			connections = 200 // SQLite is written in Go, and many times slower when it is watched for races
+		}
+		s := start(t, c)
 		names := make([]string, connections)
 		devices := make([]*device, connections)
 		var work sync.WaitGroup
@@ -93,7 +98,7 @@ func TestAStormOfAcknowledgements(t *testing.T) {
 		}()
 		to := users(names...)
 		for i := range each {
-			if r := s.pushes(to, fmt.Sprint(i), ""); r.Counts["queued"] != connections {
+			if r := s.pushes(to, fmt.Sprint(i), ""); r.Counts["queued"] != int64(connections) {
 				t.Fatalf("got %+v", r)
 			}
 		}

@@ -19,8 +19,10 @@ import (
 // that come and go, that acknowledge messages one by one, up to a seq, never, or those
 // of others; marks, withdrawals, and users that are deleted.
 func TestInboxesAgreeWithTheirModel(t *testing.T) {
-	fewerChecks(t, 8)
-	onStores(t, func(t *testing.T, cfg func() skein.Config) {
+	pushCluster.hold(t)
+	t.Parallel()
+	fewerChecks(t, 8) // only now: the flag is one for all tests
+	onEachStore(t, func(t *testing.T, cfg func() skein.Config) {
 		s := start(t, cfg())
 		var cases atomic.Int64
 		var over []*inboxModel // whose messages may have expired since

@@ -32,14 +32,16 @@ func TestMetricsCountPushes(t *testing.T) {
 			`push_admitted_total{outcome="muted"}`:  1,
 			`push_delivered_total`:                  1,
 			`push_recalled_total`:                   1,
-			`push_given_up_total`:                   2,
-			`push_resent_total`:                     2,
 			`push_failures_total`:                   0,
 			`push_in_flight`:                        0,
 			`push_behind`:                           0,
 			`push_users`:                            0,
 		} {
 			eventually(t, fmt.Sprint(name, " is ", want), func() bool { return s.metric("skein_"+name) == want })
+		}
+		// On a busy machine more than the two that stay may have been sent again.
+		if again, over := s.metric("skein_push_resent_total"), s.metric("skein_push_given_up_total"); again < 2 || over < 2 {
+			t.Errorf("%v were sent again, and %v given up", again, over)
 		}
 		// Who was away is told of what was held back meanwhile.
 		s.verb("categories.mute", `{"user":"bob","category":"promo","muted":true}`)

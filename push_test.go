@@ -212,7 +212,7 @@ func TestAMessageIsDeliveredWhenADeviceSaysSo(t *testing.T) {
 func TestWhatNobodyAcknowledgesComesAgain(t *testing.T) {
 	onStores(t, func(t *testing.T, cfg func() skein.Config) {
 		c := cfg()
-		const timeout = 300 * time.Millisecond
+		const timeout = 700 * time.Millisecond
 		c.Push.AckTimeout, c.Push.AckRetries = skein.Duration(timeout), 2
 		s := start(t, c)
 		phone, desk := s.device("ann", "phone"), s.device("ann", "desk")

@@ -397,7 +397,7 @@ func TestALoopIsToldOfAGap(t *testing.T) {
 func TestSlowFunctionsOfALogLoseNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, transport client.Transport) {
 		cfg := config()
-		cfg.Heartbeat = skein.Heartbeat{Interval: skein.Duration(time.Second), Misses: 3}
+		cfg.Heartbeat = skein.Heartbeat{Interval: skein.Duration(3 * time.Second), Misses: 3}
 		s := start(t, cfg)
 		o := over(transport, "ann")
 		o.Queue = 8

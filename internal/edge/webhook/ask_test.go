@@ -167,7 +167,7 @@ func TestWhichQuestionsAreRepeated(t *testing.T) {
 	tests := []struct {
 		name           string
 		handler        http.HandlerFunc
-		permit, effect int  // attempts of connect and subscribe, of message and call
+		permit, effect int  // attempts of connect, subscribe and escalate, of message and call
 		acted          bool // what is said of message and call
 	}{
 		{"a server error", answers(500, nil, ""), 3, 1, true},
@@ -191,7 +191,7 @@ func TestWhichQuestionsAreRepeated(t *testing.T) {
 				c := start(t, s.URL, func(cfg *Config) { cfg.Retries = 2 })
 				e := fails(t, c, name)
 				got, want := seen.requests(), tt.effect
-				if name == Connect || name == Subscribe {
+				if name == Connect || name == Subscribe || name == Escalate {
 					want = tt.permit
 				} else if e.Acted != tt.acted {
 					t.Errorf("acted is %v", e.Acted)

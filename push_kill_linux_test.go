@@ -193,6 +193,7 @@ func TestAFullDiskLosesNoPush(t *testing.T) {
 		if page := d.must(`{"type":"history","channel":"@inbox"}`); len(page.Messages) == 0 {
 			t.Error("nothing can be read")
 		}
+		d.refused(`{"type":"ack","messages":["01J0000000000000000000000X"]}`, "unavailable")
 		d.refused(fmt.Sprintf(`{"type":"mark","channel":"@inbox","read":%d}`, 1_000_000), "unavailable")
 		d.refused(`{"type":"mute","category":"promo","muted":true}`, "unavailable")
 		d.leave()

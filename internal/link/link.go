@@ -468,8 +468,10 @@ func (c *Conn) releaseLocked() {
 	}
 	c.drv.close(c)
 	c.out, c.queued, c.done = nil, 0, 0
-	c.srv.forget(c)
+	// Before it is forgotten: a server that closes waits for the workers that there are when it
+	// finds no more connections.
 	c.scheduleLocked()
+	c.srv.forget(c)
 }
 
 // Config is what all connections of a server share. The zero value of a limit

@@ -32,6 +32,7 @@ export const basics = (page, smallest, more = "dt, dd, td, th, summary, .text, .
     const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
     if (ratio < 4.5) wrong.push(`contrast ${ratio.toFixed(2)}: ${el.outerHTML.slice(0, 200)}`); // WCAG 2.2, 1.4.3
   }
+  for (const el of document.querySelectorAll('[role="meter"]')) if (!el.ariaLabel || !el.ariaValueNow || !el.ariaValueMax) wrong.push(el.outerHTML);
   const wide = document.documentElement.scrollWidth - innerWidth;
   if (wide > 0) wrong.push(`${wide} px wider than the screen`);
   if (document.querySelectorAll("h1").length !== 1) wrong.push("not one h1");

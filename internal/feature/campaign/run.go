@@ -32,7 +32,10 @@ type run struct {
 	sizer   *sizer
 	poked   chan struct{} // has a value when a verb has changed the campaign
 	renewed int64         // when the claim was last made longer
-	seen    int64         // commands of others that had been carried out when that was last asked
+	seen    int64         // commands of others that had been carried out when that was last looked at
+	looked  time.Time     // when it was
+	others  bool          // whether others were about then
+	pause   time.Duration // before the next step
 
 	trouble string // guarded by the engine's mu: why it does not get on
 }
@@ -193,6 +196,10 @@ func (r *run) pushAll(ctx context.Context) error {
 		if err := r.step(ctx, to, from.place(to[len(to)-1])); err != nil {
 			return err
 		}
+		// With others about, half of the time is theirs.
+		if r.pause > 0 && !sleep(ctx, r.pause, r.e.ending, r.poked) {
+			return r.reload(ctx)
+		}
 	}
 }
 
@@ -218,7 +225,11 @@ func (r *run) step(ctx context.Context, to []store.Recipient, last string) error
 	}
 	took := time.Since(begun)
 	c.cursor = next
-	r.sizer.note(len(to), took, r.busy())
+	busy := r.busy()
+	r.sizer.note(len(to), took, busy)
+	if r.pause = 0; busy {
+		r.pause = min(took, idleTime)
+	}
 	m := &r.e.f.metrics
 	m.Steps.Add(1)
 	m.Users.Add(int64(len(to)))
@@ -227,19 +238,26 @@ func (r *run) step(ctx context.Context, to []store.Recipient, last string) error
 	return nil
 }
 
-// strangers is how many commands of others tell that somebody else uses the store. One is
-// not enough: our own may be counted a moment late.
-const strangers = 2
+// strangers is how many commands of others tell, in so long a time, that somebody else uses
+// the store. One is not enough: our own may be counted a moment late.
+const (
+	strangers = 2
+	lookBack  = 20 * time.Millisecond
+)
 
-// busy tells whether others have used the store since it was last asked.
+// busy tells whether others have used the store lately.
 func (r *run) busy() bool {
 	if r.e.f.cfg.Commands == nil {
 		return true
 	}
-	others := r.e.f.cfg.Commands() - r.e.own.Load()
-	came := others - r.seen
-	r.seen = others
-	return came >= strangers
+	others, now := r.e.f.cfg.Commands()-r.e.own.Load(), time.Now()
+	switch {
+	case others-r.seen >= strangers:
+		r.seen, r.looked, r.others = others, now, true
+	case now.Sub(r.looked) >= lookBack:
+		r.seen, r.looked, r.others = others, now, false
+	}
+	return r.others
 }
 
 // do carries a command out. One that is refused has lost the campaign, or the store had

@@ -38,7 +38,7 @@ func (s *Server) newPushes(cfg Config) (err error) {
 		Broadcasted: s.pushes.Broadcasted,
 		Commands:    func() int64 { return s.observer.commands.Load() },
 	})
-	s.categories, err = pushes.New(pushes.Config{
+	s.pushVerbs, err = pushes.New(pushes.Config{
 		Hub: s.hub, Verbs: s.verbs, Engine: s.pushes, Campaigns: s.campaigns, Logger: s.log, Categories: categoriesOf(cfg), Settings: func() pushes.Settings {
 			cfg := s.config()
 			return pushes.Settings{Zone: cfg.Push.Zone, Keep: cfg.Push.Keep.Count, Data: int(cfg.Limits.Message)}
@@ -47,8 +47,8 @@ func (s *Server) newPushes(cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	inbox.New(inbox.Config{Pushes: s.pushes, Categories: s.categories, Page: func() int { return int(cfg.Limits.Queue) / 4 }}, s.sessions)
-	s.history.AlsoRecall(s.categories.Recall)
+	inbox.New(inbox.Config{Pushes: s.pushes, Categories: s.pushVerbs, Page: func() int { return int(cfg.Limits.Queue) / 4 }}, s.sessions)
+	s.history.AlsoRecall(s.pushVerbs.Recall)
 	return nil
 }
 
@@ -57,7 +57,7 @@ type categories struct{ *Server }
 
 // Policy implements campaign.Categories.
 func (c categories) Policy(name string) (fatigue.Policy, time.Duration, time.Duration, error) {
-	return c.Server.categories.Policy(name)
+	return c.Server.pushVerbs.Policy(name)
 }
 
 // configured checks that a channel can be.
@@ -108,7 +108,7 @@ func (s *Server) pushSettings() push.Settings {
 func (s *Server) reloadPushes(old, cfg Config, changed func(name string, a, b any, live bool) bool) error {
 	changed("push", old.Push, cfg.Push, true)
 	if changed("categories", old.Categories, cfg.Categories, true) {
-		if err := s.categories.SetCategories(categoriesOf(cfg)); err != nil {
+		if err := s.pushVerbs.SetCategories(categoriesOf(cfg)); err != nil {
 			return err
 		}
 	}
@@ -122,7 +122,7 @@ func (s *Server) reloadPushes(old, cfg Config, changed func(name string, a, b an
 func (s *Server) startPushes(ctx context.Context, kept store.Store) error {
 	s.users.Start(kept)
 	s.campaigns.Start(kept, kept.Shared())
-	if err := s.categories.Start(ctx, kept, kept.Shared()); err != nil {
+	if err := s.pushVerbs.Start(ctx, kept, kept.Shared()); err != nil {
 		return err
 	}
 	s.indexUsers(s.config().Users.Index)

@@ -182,8 +182,11 @@ func TestAFullDiskLosesNoPush(t *testing.T) {
 	disk := limitedDisk(c, dir)
 	crowd := newCrowd(t, 3)
 	crowd.begin(s, 3)
-	for _, full := range disk.full {
+	patient := s.device("patient", "")
+	for round, full := range disk.full {
 		crowd.more(10)
+		s.calls("push", pushParams("patient", "to be acknowledged", ""))
+		waiting := patient.gets(round + 1)[round]
 		full(t)
 		crowd.isRefused()
 		if status, out := s.api("push", pushParams("crowd0", "refused", "")); status != 503 || out["code"] != "unavailable" {
@@ -193,13 +196,17 @@ func TestAFullDiskLosesNoPush(t *testing.T) {
 		if page := d.must(`{"type":"history","channel":"@inbox"}`); len(page.Messages) == 0 {
 			t.Error("nothing can be read")
 		}
-		d.refused(`{"type":"ack","messages":["01J0000000000000000000000X"]}`, "unavailable")
+		patient.refused(ackFrame(waiting), "unavailable")
 		d.refused(fmt.Sprintf(`{"type":"mark","channel":"@inbox","read":%d}`, 1_000_000), "unavailable")
 		d.refused(`{"type":"mute","category":"promo","muted":true}`, "unavailable")
 		d.leave()
 		disk.room(t)
 	}
 	crowd.more(10)
+	if n := patient.acks(patient.msgs...); n != len(disk.full) {
+		t.Errorf("%d of the %d acknowledgements that were refused are made up for", n, len(disk.full))
+	}
+	patient.leave()
 	crowd.stop(s)
 	crowd.agree(s, 0)
 	c.end(t)

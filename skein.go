@@ -79,7 +79,7 @@ type Server struct {
 	channels    *channel.Feature
 	history     *history.Feature
 	users       *users.Feature
-	categories  *pushes.Feature
+	pushVerbs   *pushes.Feature
 	campaigns   *campaign.Feature
 	groups      *group.Feature
 	schedules   *schedule.Feature

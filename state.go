@@ -92,8 +92,8 @@ func (s *Server) begun() {
 // closeState finishes what is being stored.
 func (s *Server) closeState() {
 	s.pushes.Close()
-	if s.categories != nil { // else the server was never made
-		s.categories.Close()
+	if s.pushVerbs != nil { // else the server was never made
+		s.pushVerbs.Close()
 	}
 	if s.state == nil {
 		s.documents.Close()

@@ -179,7 +179,14 @@ type Collected struct {
 	More     bool
 	// Held are those that this command has ended by a cap or a mute, or put off; with Tell
 	// also those that can be read in the inbox, were not, and of which nobody was told.
-	Held []Row
+	Held []HeldRow
+}
+
+// HeldRow is a delivery that does not interrupt its user.
+type HeldRow struct {
+	Row
+	Category string // of the message
+	Hidden   bool   // it is not in the inbox either
 }
 
 // Settle says what became of deliveries. The result is [Settled].

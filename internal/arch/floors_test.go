@@ -32,6 +32,8 @@ var ladder = []rung{
 	{"2 contracts", []string{"store", "bus", "internal/auth"}},
 	// The suites drive every implementation, so they know none.
 	{"2 suites", []string{"store/storetest", "bus/bustest"}},
+	// What is told of a store that does not work.
+	{"2 outage", []string{"internal/outage"}},
 	// What the stores share: the SQL of their tables.
 	{"2 tables", []string{"store/internal/tables"}},
 	{"2 implementations", []string{"store/*", "bus/*", "client"}},

@@ -76,7 +76,7 @@ func (p *Pushes) come(ctx context.Context, a *Ack, now int64) (upTo uint64, list
 		under[seq] = true
 	}
 	for after := upTo; after < a.Seq && len(list) < maxSettled; {
-		page, err := p.List(ctx, store.InboxQuery{User: a.User, After: after, Limit: heldLimit})
+		page, err := p.List(ctx, store.InboxQuery{User: a.User, After: after, Limit: listLimit})
 		if err != nil {
 			return 0, nil, err
 		}

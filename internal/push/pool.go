@@ -58,7 +58,7 @@ const (
 	maxJudges = 8 // a transaction must not take long
 	maxPages  = 16
 	pageLimit = 32
-	heldLimit = 250 // what is held back of which the categories are looked up at once
+	listLimit = 250 // of an inbox that is looked through
 )
 
 func (p *pool) add(j *job) {
@@ -202,7 +202,7 @@ func (p *Pushes) collect(list []*result) {
 	for i, r := range list {
 		r.out = results[places[i]].(store.Collected)
 		if r.tell && len(r.out.Held) > 0 {
-			r.held = p.heldOf(ctx, r.user.name, r.out.Held)
+			r.held = heldOf(r.out.Held)
 		}
 	}
 }
@@ -213,31 +213,11 @@ func passing(err error) bool {
 }
 
 // heldOf counts what is held back and can be read in the inbox, by category.
-func (p *Pushes) heldOf(ctx context.Context, user string, rows []store.Row) held {
-	back := make(map[uint64]bool, len(rows))
-	var first, last uint64
-	for i := range rows {
-		seq := rows[i].Seq
-		back[seq] = true
-		if last = max(last, seq); first == 0 || seq < first {
-			first = seq
-		}
-	}
+func heldOf(rows []store.HeldRow) held {
 	h := held{}
-	for after := first - 1; after < last; {
-		page, err := p.store.ReadInbox(ctx, store.InboxQuery{User: user, After: after, Limit: heldLimit, Now: p.nowMilli()})
-		if err != nil {
-			p.failed("read what is held back", err)
-			break
-		}
-		for i := range page.Items {
-			m := &page.Items[i]
-			if after = m.Seq; back[m.Seq] {
-				h[m.Category]++
-			}
-		}
-		if !page.More {
-			break
+	for i := range rows {
+		if r := &rows[i]; !r.Hidden {
+			h[r.Category]++
 		}
 	}
 	return h

@@ -168,6 +168,13 @@ func outcome(state store.State, reason string) string {
 	return state.String() + "/" + reason
 }
 
+func heldOutcomes(rows []store.HeldRow) (list []string) {
+	for _, r := range rows {
+		list = append(list, outcome(r.State, r.Reason))
+	}
+	return list
+}
+
 func rowOutcomes(rows []store.Row) (list []string) {
 	for _, r := range rows {
 		list = append(list, outcome(r.State, r.Reason))

@@ -254,7 +254,7 @@ func (m *pushModel) collect(c store.Collect, zone *time.Location) (live, held []
 	}
 	// A visit that finds nothing new bounds nothing.
 	tell := c.Tell && !c.Peek
-	if len(p.open()) > 0 || p.merged < m.broadcasts || tell && p.held != 0 {
+	if len(p.open()) > 0 && !c.Peek || p.merged < m.broadcasts || tell && p.held != 0 {
 		m.raise(p, c.Keep)
 	}
 	p.told = tell

@@ -178,7 +178,7 @@ func (r *pushRun) doCollect(t *rapid.T) {
 		want.Messages = append(want.Messages, w.Item)
 	}
 	for _, w := range held {
-		want.Held = append(want.Held, r.told(c.User, w))
+		want.Held = append(want.Held, store.HeldRow{Row: r.told(c.User, w), Category: w.Category, Hidden: w.hidden})
 	}
 	alike(t, fmt.Sprintf("%+v", c), want, got)
 }

@@ -24,7 +24,7 @@ func testCollect(s *subject) {
 	s.equal("two days, two places", []string{"queued", "queued"}, s.outcomes("alice"))
 	got = s.collect(store.Collect{User: "alice", Now: tomorrow + 1})
 	s.equal("the newest of equal ones", []uint64{2}, itemSeqs(got.Messages))
-	s.equal("the other", []store.Row{{N: got.Inbox.N, User: "alice", Seq: 1, State: store.Capped, Reason: "cap", Rule: "promo: 1 per day"}}, got.Held)
+	s.equal("the other", []store.HeldRow{{Row: store.Row{N: got.Inbox.N, User: "alice", Seq: 1, State: store.Capped, Reason: "cap", Rule: "promo: 1 per day"}, Category: "promo"}}, got.Held)
 	s.equal("the inbox", store.Inbox{N: got.Inbox.N, Epoch: got.Inbox.Epoch, Top: 2, Open: 1, Held: true}, got.Inbox)
 	s.equal("again", []uint64{2}, itemSeqs(s.collect(store.Collect{User: "alice", Now: tomorrow + 2}).Messages))
 	s.settle(store.Settlement{User: "alice", Seq: 2, State: store.Sent, Time: tomorrow + 3})
@@ -50,7 +50,7 @@ func testCollect(s *subject) {
 	s.do(store.MuteCategory{User: "bob", Category: "chat", Muted: true, Time: noon})
 	got = s.collect(store.Collect{User: "bob", Now: noon + hour})
 	s.equal("what is left", []uint64{4}, itemSeqs(got.Messages))
-	s.equal("held", []string{"queued/quiet", "muted/user"}, rowOutcomes(got.Held))
+	s.equal("held", []string{"queued/quiet", "muted/user"}, heldOutcomes(got.Held))
 	s.equal("bob", []string{"queued/quiet", "muted/user", "expired", "queued"}, s.outcomes("bob"))
 	s.equal("shown", []uint64{1, 4}, itemSeqs(s.inbox(store.InboxQuery{User: "bob", Now: noon + hour}).Items))
 	s.reopen()
@@ -70,13 +70,13 @@ func testHeld(s *subject) {
 	s.do(store.MarkRead{User: "alice", Seq: 2, Now: noon})
 	s.equal("nobody asked", 0, len(s.collect(store.Collect{User: "alice", Now: noon, Peek: true, Tell: true}).Held))
 	got := s.collect(store.Collect{User: "alice", Now: noon, Tell: true})
-	s.equal("held", []string{"capped/cap", "capped/cap"}, rowOutcomes(got.Held))
+	s.equal("held", []string{"capped/cap", "capped/cap"}, heldOutcomes(got.Held))
 	s.equal("these", []uint64{3, 4}, []uint64{got.Held[0].Seq, got.Held[1].Seq})
 	s.equal("told", false, got.Inbox.Held || s.box("alice").Held)
 	s.equal("once", 0, len(s.collect(store.Collect{User: "alice", Now: noon, Tell: true}).Held))
 	s.push(another(daily), noon, "alice")
 	s.reopen()
-	s.equal("what came since", []string{"capped/cap"}, rowOutcomes(s.collect(store.Collect{User: "alice", Now: noon, Tell: true}).Held))
+	s.equal("what came since", []string{"capped/cap"}, heldOutcomes(s.collect(store.Collect{User: "alice", Now: noon, Tell: true}).Held))
 }
 
 func testCollectOrder(s *subject) {

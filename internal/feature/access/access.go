@@ -29,7 +29,6 @@ package access
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -235,19 +234,6 @@ func (f *Feature) catchUp(ctx context.Context, st Store) (changed []store.Denial
 			return changed, nil
 		}
 	}
-}
-
-// storeFault makes an error of the store one of ours.
-func storeFault(err error) *fault.Error {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fault.Wrap(fault.Unavailable, err, "the store did not answer in time").After(time.Second)
-	case errors.Is(err, store.ErrClosed):
-		return fault.Wrap(fault.Unavailable, err, "the server is shutting down")
-	case errors.Is(err, store.ErrUnavailable):
-		return fault.Wrap(fault.Unavailable, err, "nothing can be stored or read now").After(time.Second)
-	}
-	return fault.Of(err)
 }
 
 // Admit refuses an identity that is kept out; it is for session.Hooks.Admit. Its

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/protocol"
 	"github.com/skein-realtime/skein/store"
 )
@@ -172,7 +173,7 @@ func (f *Feature) LastSeen(ctx context.Context, users []string) ([]store.Seen, e
 	f.seen.mu.Unlock()
 	stored, err := st.LastSeen(ctx, users...)
 	if err != nil {
-		return nil, storeFault(err)
+		return nil, outage.Fault(err)
 	}
 	for i := range list {
 		list[i] = stored[i]

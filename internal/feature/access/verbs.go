@@ -8,6 +8,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/internal/verb"
 	"github.com/skein-realtime/skein/protocol"
 	"github.com/skein-realtime/skein/store"
@@ -57,7 +58,7 @@ func future(field string, ms, now int64) error {
 func (f *Feature) put(ctx context.Context, st Store, d store.Denial) (connections int, was bool, err error) {
 	results, err := st.Do(ctx, store.PutDenial{Denial: d})
 	if err != nil {
-		return 0, false, storeFault(err)
+		return 0, false, outage.Fault(err)
 	}
 	result := results[0].(store.DenialPut)
 	d.Seq = result.Seq
@@ -164,7 +165,7 @@ func (f *Feature) revoke(ctx context.Context, p RevokeParams) (r Revoked, err er
 	case f.revoking <- struct{}{}:
 		defer func() { <-f.revoking }()
 	case <-ctx.Done():
-		return r, storeFault(ctx.Err())
+		return r, outage.Fault(ctx.Err())
 	}
 	if old, there := f.denials.get(keyOf(&d)); there && old.inForce(d.Time) {
 		d.Before, d.Expires = max(d.Before, old.before), max(d.Expires, old.expires)

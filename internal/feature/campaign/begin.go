@@ -9,6 +9,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/audience"
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/protocol"
 	"github.com/skein-realtime/skein/store"
 )
@@ -78,7 +79,7 @@ func (e *engine) recordOf(ctx context.Context, j *audience.Job) (record, []strin
 	case !j.To.All:
 		n, err := countAudience(ctx, e.store, r.id, j.To)
 		if err != nil {
-			return r, nil, storeFault(err)
+			return r, nil, outage.Fault(err)
 		}
 		r.notes.Audience, r.notes.Counted = n, true
 	}
@@ -105,7 +106,7 @@ func (e *engine) keyed(ctx context.Context, j *audience.Job, r *record) (first *
 		return nil, false, fault.New(fault.Conflict, "key: it was used for a request with other content")
 	}
 	if err != nil {
-		return nil, false, storeFault(err)
+		return nil, false, outage.Fault(err)
 	}
 	if p, is := results[0].(store.Pushed); is {
 		return p.Content, p.Duplicate, nil
@@ -118,7 +119,7 @@ func (e *engine) keyed(ctx context.Context, j *audience.Job, r *record) (first *
 	}
 	found, err := e.store.PushedMessages(ctx, p.ID)
 	if err != nil {
-		return nil, false, storeFault(err)
+		return nil, false, outage.Fault(err)
 	}
 	if found[0].ID == "" {
 		return nil, false, fault.New(fault.Conflict, "key: it was used for a message that is not kept any more")
@@ -186,7 +187,7 @@ func (e *engine) report(ctx context.Context, id string, b *audience.Begun) error
 	}
 	pushed, err := e.store.PushedMessages(ctx, r.plan.Frozen.ID)
 	if err != nil {
-		return storeFault(err)
+		return outage.Fault(err)
 	}
 	b.Audience, b.Totals = r.notes.Audience, totals(&pushed[0], e.f.now())
 	if pushed[0].Everyone {

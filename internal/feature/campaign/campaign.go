@@ -34,7 +34,6 @@ package campaign
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -221,21 +220,3 @@ func (f *Feature) running() (*engine, error) {
 func (f *Feature) now() int64 { return f.cfg.Now().UnixMilli() }
 
 func (f *Feature) settings() Settings { return f.cfg.Settings().withDefaults() }
-
-// retryAfter is what callers are told when the store does not work.
-const retryAfter = time.Second
-
-// storeFault makes an error of the store one of ours.
-func storeFault(err error) *fault.Error {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fault.Wrap(fault.Unavailable, err, "the store did not answer in time").After(retryAfter)
-	case errors.Is(err, store.ErrClosed):
-		return fault.Wrap(fault.Unavailable, err, "the server is shutting down")
-	case errors.Is(err, store.ErrUnavailable):
-		return fault.Wrap(fault.Unavailable, err, "nothing can be stored or read now").After(retryAfter)
-	case errors.Is(err, store.ErrTooLarge):
-		return fault.Wrap(fault.TooLarge, err, "the store cannot keep so much")
-	}
-	return fault.Of(err)
-}

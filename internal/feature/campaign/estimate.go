@@ -7,6 +7,7 @@ import (
 	"github.com/skein-realtime/skein/internal/fatigue"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/store"
 )
 
@@ -84,7 +85,7 @@ func (f *Feature) estimate(ctx context.Context, p EstimateParams) (Estimate, err
 		w.policy = &policy
 	}
 	if err := w.carryOut(ctx); err != nil {
-		return Estimate{}, storeFault(err)
+		return Estimate{}, outage.Fault(err)
 	}
 	return w.found, nil
 }

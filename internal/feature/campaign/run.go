@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/store"
 )
 
@@ -395,7 +396,7 @@ func (r *run) rest(ctx context.Context, why error) error {
 // failed says why it does not get on.
 func (r *run) failed(err error) {
 	r.e.f.metrics.Failures.Add(1)
-	text := sentence(storeFault(err))
+	text := sentence(outage.Fault(err))
 	r.e.mu.Lock()
 	fresh := r.trouble == ""
 	r.trouble = text

@@ -7,6 +7,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/internal/verb"
 	"github.com/skein-realtime/skein/store"
 )
@@ -90,7 +91,7 @@ func (e *engine) make(ctx context.Context, r *record, users []string) error {
 		return err
 	}
 	if err != nil {
-		return storeFault(err)
+		return outage.Fault(err)
 	}
 	r.version = results[0].(store.CampaignPut).Version
 	return nil
@@ -126,13 +127,13 @@ func (f *Feature) change(ctx context.Context, id string, edit func(r *record, no
 			continue
 		}
 		if err != nil {
-			return r, nil, storeFault(err)
+			return r, nil, outage.Fault(err)
 		}
 		r.version, r.owner = results[0].(store.CampaignPut).Version, ""
 		e.changed(id, r.next)
 		return r, results, nil
 	}
-	return record{}, nil, fault.New(fault.Unavailable, "the campaign is being changed elsewhere all the time").After(retryAfter)
+	return record{}, nil, fault.New(fault.Unavailable, "the campaign is being changed elsewhere all the time").After(outage.RetryAfter)
 }
 
 func notFound(id string) *fault.Error {
@@ -146,7 +147,7 @@ func (e *engine) read(ctx context.Context, id string) (record, error) {
 		return record{}, notFound(id)
 	}
 	if err != nil {
-		return record{}, storeFault(err)
+		return record{}, outage.Fault(err)
 	}
 	r, err := decode(c)
 	if err != nil {
@@ -347,7 +348,7 @@ func (f *Feature) list(ctx context.Context, p ListParams) (Page, error) {
 	}
 	found, err := e.store.Campaigns(ctx, p.State, p.After, limit+1)
 	if err != nil {
-		return page, storeFault(err)
+		return page, outage.Fault(err)
 	}
 	var records []*record
 	size := 0
@@ -410,7 +411,7 @@ func (e *engine) erase(ctx context.Context, id string) error {
 			return nil
 		}
 		if err != nil {
-			return storeFault(err)
+			return outage.Fault(err)
 		}
 		if !results[0].(store.CampaignDeleted).More {
 			return nil

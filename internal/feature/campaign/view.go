@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/skein-realtime/skein/internal/audience"
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/store"
 )
 
@@ -94,7 +95,7 @@ func (e *engine) views(ctx context.Context, records ...*record) ([]Campaign, err
 	if len(messages) > 0 {
 		var err error
 		if pushed, err = e.store.PushedMessages(ctx, messages...); err != nil {
-			return nil, storeFault(err)
+			return nil, outage.Fault(err)
 		}
 	}
 	now := e.f.now()
@@ -119,7 +120,7 @@ func (e *engine) views(ctx context.Context, records ...*record) ([]Campaign, err
 		if c.Audience == nil && p.To.List {
 			size, err := e.store.CampaignSize(ctx, r.id)
 			if err != nil {
-				return nil, storeFault(err)
+				return nil, outage.Fault(err)
 			}
 			c.Audience = &size
 		}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/skein-realtime/skein/internal/fatigue"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/push"
@@ -65,9 +66,6 @@ func of(fn answers) session.FrameHandler {
 		return fn(ctx, s, user, fr)
 	}
 }
-
-// MaxName is how many bytes the name of a category may have.
-const MaxName = 64
 
 // Bounds of a page.
 const (
@@ -186,7 +184,7 @@ func (f *Feature) mark(ctx context.Context, s *session.Session, user string, fr 
 
 // mute answers `mute`.
 func (f *Feature) mute(ctx context.Context, s *session.Session, user string, fr *protocol.Frame) error {
-	category, err := fr.String("category", MaxName)
+	category, err := fr.String("category", fatigue.MaxName)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/store"
 )
 
@@ -440,7 +441,7 @@ func (e *engine) freeze(ctx context.Context, name string) error {
 		select {
 		case <-other:
 		case <-ctx.Done():
-			return fault.Wrap(fault.Unavailable, ctx.Err(), "the schedule is being changed").After(retryAfter)
+			return fault.Wrap(fault.Unavailable, ctx.Err(), "the schedule is being changed").After(outage.RetryAfter)
 		}
 		e.mu.Lock()
 	}
@@ -461,7 +462,7 @@ func (e *engine) freeze(ctx context.Context, name string) error {
 	case <-e.ending:
 		err = fault.New(fault.Unavailable, "the server is shutting down")
 	case <-ctx.Done():
-		err = fault.Wrap(fault.Unavailable, ctx.Err(), "the schedule could not be given back in time").After(retryAfter)
+		err = fault.Wrap(fault.Unavailable, ctx.Err(), "the schedule could not be given back in time").After(outage.RetryAfter)
 	}
 	if err != nil {
 		e.thaw(name)

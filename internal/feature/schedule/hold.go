@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/store"
 )
 
@@ -267,7 +268,7 @@ func (e *engine) writtenLocked(h *hold, c store.FinishSchedule, r store.Schedule
 func (e *engine) unwrittenLocked(h *hold, err error) {
 	h.flush = true
 	if h.gone != nil {
-		h.gone <- storeFault(err)
+		h.gone <- outage.Fault(err)
 		h.gone, h.release = nil, false
 	}
 	e.decideLocked(h)

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/outage"
 	"github.com/skein-realtime/skein/internal/verb"
 	"github.com/skein-realtime/skein/store"
 )
@@ -190,12 +191,12 @@ func (f *Feature) change(ctx context.Context, name string, edit func(r *record, 
 			continue
 		}
 		if err != nil {
-			return Schedule{}, storeFault(err)
+			return Schedule{}, outage.Fault(err)
 		}
 		e.expect(command.Next)
 		return r.view(), nil
 	}
-	return Schedule{}, fault.New(fault.Unavailable, "the schedule is being changed elsewhere all the time").After(retryAfter)
+	return Schedule{}, fault.New(fault.Unavailable, "the schedule is being changed elsewhere all the time").After(outage.RetryAfter)
 }
 
 func notFound(name string) *fault.Error {
@@ -209,7 +210,7 @@ func (e *engine) read(ctx context.Context, name string) (record, error) {
 		return record{name: name}, notFound(name)
 	}
 	if err != nil {
-		return record{}, storeFault(err)
+		return record{}, outage.Fault(err)
 	}
 	return e.decode(s)
 }
@@ -259,7 +260,7 @@ func (f *Feature) list(ctx context.Context, p ListParams) (Page, error) {
 	}
 	found, err := e.store.Schedules(ctx, p.Prefix, p.After, limit+1)
 	if err != nil {
-		return page, storeFault(err)
+		return page, outage.Fault(err)
 	}
 	size := 0
 	for i, s := range found {
@@ -293,7 +294,7 @@ func (f *Feature) delete(ctx context.Context, p NameParams) (DeleteResult, error
 	case errors.Is(err, store.ErrNotFound):
 		return DeleteResult{}, notFound(p.Name)
 	case err != nil:
-		return DeleteResult{}, storeFault(err)
+		return DeleteResult{}, outage.Fault(err)
 	}
 	return DeleteResult{Deleted: true}, nil
 }

@@ -18,6 +18,9 @@ func (w *work) collect(c *store.Collect) (store.Result, error) {
 	if i.open == 0 && i.merged >= i.last && !(c.Tell && i.held != 0) {
 		return store.Collected{Inbox: i.state()}, nil
 	}
+	if c.Peek && i.merged >= i.last {
+		return w.peek(i, c)
+	}
 	if i, err = w.lockOne(i); err != nil {
 		return nil, err
 	}
@@ -43,7 +46,7 @@ func (w *work) collect(c *store.Collect) (store.Result, error) {
 	}
 	r := store.Collected{Inbox: i.state()}
 	for _, d := range held {
-		r.Held = append(r.Held, d.row())
+		r.Held = append(r.Held, store.HeldRow{Row: d.row(), Category: d.message.Category, Hidden: d.hidden})
 	}
 	r.Messages, r.More, err = w.live(append(open, fresh...), c)
 	return r, err
@@ -147,11 +150,45 @@ func (w *work) tell(i *inbox, now []*delivery) ([]*delivery, error) {
 	return held, nil
 }
 
+// comes tells whether a delivery is open, and not put off.
+func (w *work) comes(d *delivery) bool { return d.state.Open() && d.due == 0 && !d.message.over(w.now) }
+
+// sqlOpenAfter gives some of what is open in an inbox, by seq.
+const sqlOpenAfter = `SELECT ` + deliveryColumns + ` FROM delivery AS d WHERE d.person = ? AND d.seq > ? AND d.seq <= ? AND d.state <= 2 ORDER BY d.seq LIMIT CAST(? AS bigint)`
+
+// peek reads open messages after a place, and as many as are wanted: who reads an inbox
+// in pages does not go through all of it for each.
+func (w *work) peek(i *inbox, c *store.Collect) (store.Result, error) {
+	w.inboxes[i.n] = i // for those who look a delivery's up; it is not changed
+	r := store.Collected{Inbox: i.state()}
+	var rows []*delivery
+	after, limit := max(int64(min(c.After, uint64(i.top))), i.settled), c.Limit+1
+	for coming := 0; coming < limit; {
+		var some []*delivery
+		if err := w.tx.Query(w.ctx, sqlOpenAfter, w.taking(&some), i.n, after, i.top, int64(limit)); err != nil {
+			return nil, err
+		}
+		if err := w.attach(some); err != nil {
+			return nil, err
+		}
+		for _, d := range some {
+			if w.comes(d) {
+				coming++
+			}
+		}
+		if rows = append(rows, some...); len(some) < limit {
+			break
+		}
+		after = some[len(some)-1].seq
+	}
+	var err error
+	r.Messages, r.More, err = w.live(rows, c)
+	return r, err
+}
+
 // live gives the messages that may interrupt the user, with what is in them.
 func (w *work) live(rows []*delivery, c *store.Collect) (items []store.Item, more bool, err error) {
-	rows = slices.DeleteFunc(rows, func(d *delivery) bool {
-		return !d.state.Open() || d.due != 0 || uint64(d.seq) <= c.After || d.message.over(w.now)
-	})
+	rows = slices.DeleteFunc(rows, func(d *delivery) bool { return !w.comes(d) || uint64(d.seq) <= c.After })
 	if more = len(rows) > c.Limit; more {
 		rows = rows[:c.Limit]
 	}

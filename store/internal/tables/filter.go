@@ -23,6 +23,9 @@ import (
 type condition struct {
 	text []byte
 	args []any
+	// singly ends a subquery that is to be asked for each row: with a list of all that
+	// have a tag, a page of ten would read them all.
+	singly string
 }
 
 func (c *condition) write(format string, args ...any) { c.text = fmt.Appendf(c.text, format, args...) }
@@ -121,6 +124,8 @@ type words interface {
 	near(x comparison) bool
 	// indexes are the statements that make the indexes of a place, by their names.
 	indexes(p tree.Path, name string) map[string]string
+	// singly ends a subquery that must not become a join.
+	singly() string
 }
 
 func wordsOf(d Dialect) words {
@@ -148,7 +153,7 @@ func (c *condition) filter(w words, f *store.Filter) {
 		c.filter(w, f.Not)
 		c.write(") IS NOT TRUE)")
 	case f.Tag != "":
-		c.write("EXISTS (SELECT 1 FROM person_tag AS t WHERE t.tag = ? AND t.n = p.n)")
+		c.write("EXISTS (SELECT 1 FROM person_tag AS t WHERE t.tag = ? AND t.n = p.n%s)", c.singly)
 		c.args = append(c.args, []byte(f.Tag))
 	case f.Field != "":
 		c.field(w, f)
@@ -326,6 +331,8 @@ func (w sqliteWords) indexedIn(c *condition, p tree.Path, values []comparison) {
 }
 
 // near tells numbers that have integers near them which are not the same.
+func (sqliteWords) singly() string { return "" } // it never is one
+
 func (sqliteWords) near(x comparison) bool { return x.kind == isNumber && math.Abs(x.number) >= 1<<53 }
 
 func (w sqliteWords) indexes(p tree.Path, name string) map[string]string {
@@ -394,6 +401,8 @@ func (postgresWords) arg(k kind) string {
 }
 
 func (postgresWords) near(comparison) bool { return false }
+
+func (postgresWords) singly() string { return " OFFSET 0" }
 
 // start is the part of a text that is in an index.
 func (w postgresWords) start(p tree.Path) string {

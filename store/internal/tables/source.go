@@ -187,6 +187,9 @@ func chosen(s source, w words, f *store.Filter, selected, also, then string, arg
 		from = " FROM d CROSS JOIN person AS p WHERE p.n = d.n AND p.attributes IS NOT NULL"
 	}
 	var c condition
+	if len(s) > 0 || then != "" { // few rows are looked at
+		c.singly = w.singly()
+	}
 	c.filter(w, f)
 	// The arguments of also come before those of the filter, and those of then behind.
 	n := strings.Count(also, "?")

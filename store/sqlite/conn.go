@@ -22,6 +22,14 @@ type conn struct {
 	row  []driver.Value
 }
 
+// After so many pages what was written is moved into the file, which nobody else's commit
+// gets past. Seldom is cheapest, because a page that changes again and again is moved once;
+// but then it takes long, and while somebody writes much, that is often.
+const (
+	rarely = 16_384
+	often  = 500
+)
+
 // dial opens a connection to a file.
 func dial(path string, relaxed bool) (*conn, error) {
 	sync := "FULL"
@@ -39,7 +47,7 @@ func dial(path string, relaxed bool) (*conn, error) {
 	}
 	n := &conn{c: c, st: map[string]driver.Stmt{}}
 	for _, pragma := range []string{
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + sync + ")", "wal_autocheckpoint(16384)",
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + sync + ")", fmt.Sprintf("wal_autocheckpoint(%d)", rarely),
 		"journal_size_limit(67108864)", "cache_size(-32768)", "temp_store(MEMORY)", "trusted_schema(OFF)",
 	} {
 		if err := n.exec("PRAGMA " + pragma); err != nil {

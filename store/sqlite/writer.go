@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,8 @@ type writer struct {
 	over    map[string]bool // channels that have grown beyond their count since
 
 	passes map[int64]*pass // of retention of documents by age, by namespace
+
+	bulk time.Time // when there was bulk work last; zero: checkpoints are rare
 }
 
 func (w *writer) connect() error {
@@ -144,6 +147,9 @@ func (w *writer) attempt(jobs []*job, start time.Time) (err error) {
 			w.drop()
 		}
 	}()
+	if err := w.pace(jobs, start); err != nil {
+		return err
+	}
 	if err := w.c.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -172,6 +178,22 @@ func (w *writer) attempt(jobs []*job, start time.Time) (err error) {
 	return nil
 }
 
+// pace has checkpoints be short while there is bulk work, and rare when there is none.
+func (w *writer) pace(jobs []*job, now time.Time) error {
+	switch {
+	case slices.ContainsFunc(jobs, func(j *job) bool { return j.bulk }):
+		was := w.bulk
+		w.bulk = now
+		if was.IsZero() {
+			return w.c.exec(fmt.Sprintf("PRAGMA wal_autocheckpoint(%d)", often))
+		}
+	case !w.bulk.IsZero() && now.Sub(w.bulk) > time.Second:
+		w.bulk = time.Time{}
+		return w.c.exec(fmt.Sprintf("PRAGMA wal_autocheckpoint(%d)", rarely))
+	}
+	return nil
+}
+
 // refused tells the errors of the contract, after which a group has changed
 // nothing, from those of the file.
 func refused(err error) bool {
@@ -186,7 +208,7 @@ func (w *writer) drop() {
 		_ = w.c.close()
 		w.c = nil
 	}
-	w.heads, w.dirty = map[string]*head{}, nil
+	w.heads, w.dirty, w.bulk = map[string]*head{}, nil, time.Time{}
 }
 
 func (w *writer) observe(jobs []*job, start time.Time, sync time.Duration, err error) {

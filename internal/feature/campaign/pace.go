@@ -71,9 +71,10 @@ const (
 
 	aloneHigh = 250 // of a store of one process
 	aloneLow  = 100 // of it, when nobody else is about
+	aloneBusy = 25  // of it, when somebody is
 	least     = 50
 
-	busyAlone  = 4 * time.Millisecond
+	busyAlone  = 2 * time.Millisecond
 	busyShared = 5 * time.Millisecond
 	idleTime   = 20 * time.Millisecond
 )
@@ -96,7 +97,7 @@ func (s *sizer) note(n int, took time.Duration, busy bool) {
 	case s.shared:
 		low, high = least, maxStep
 	case busy:
-		budget, low = busyAlone, least
+		budget, low = busyAlone, aloneBusy
 	}
 	switch {
 	case took > budget:

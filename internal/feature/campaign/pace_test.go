@@ -82,8 +82,8 @@ func TestStepsFindTheirSize(t *testing.T) {
 		high    int
 	}{
 		{"alone and idle", false, false, 16 * time.Microsecond, time.Millisecond, 250, 250},
-		{"alone, with others", false, true, 16 * time.Microsecond, time.Millisecond, 100, 190},
-		{"alone, with others, on a slow disk", false, true, 16 * time.Microsecond, 10 * time.Millisecond, 50, 50},
+		{"alone, with others", false, true, 16 * time.Microsecond, time.Millisecond, 30, 65},
+		{"alone, with others, on a slow disk", false, true, 16 * time.Microsecond, 10 * time.Millisecond, 25, 25},
 		{"alone and idle on a slow disk", false, false, 16 * time.Microsecond, 30 * time.Millisecond, 100, 100},
 		{"a database", true, false, 10 * time.Microsecond, 3 * time.Millisecond, 1000, 1000},
 		{"a database with others", true, true, 10 * time.Microsecond, 2 * time.Millisecond, 150, 310},
@@ -97,7 +97,7 @@ func TestStepsFindTheirSize(t *testing.T) {
 			s.Note(s.Size(), tt.besides+time.Duration(s.Size())*tt.perUser, tt.busy)
 		}
 		s.Note(1, time.Millisecond, false)
-		if s.Size() < 50 {
+		if s.Size() < 25 {
 			t.Errorf("%s: after the last step it is %d", tt.name, s.Size())
 		}
 	}

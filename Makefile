@@ -18,12 +18,13 @@ build: sdk ## build bin/skein
 
 sdk: ## bundle the JavaScript client that the server gives out
 	@$(GO) run -C tools ./sdk ../sdk/js/src/index.ts ../internal/edge/sdk/dist/skein.js
+	@$(GO) run -C tools ./sdk ../sdk/js/src/chat.ts ../internal/edge/sdk/dist/chat.js
 
 test: test-go test-browser test-socketio test-sdk ## run every test; on Debian as root, installs what they need
 
 test-go: sdk ## run the Go tests with the race detector, and the protocol vectors
 	@tools/setup-test go
-	@$(GO) test -race -timeout 15m ./...
+	@$(GO) test -race -timeout 15m . ./store/... ./... # the long ones first
 
 test-browser: build ## drive the demo pages in Chromium
 	@tools/setup-test browser
@@ -52,4 +53,4 @@ autobahn: build ## run the Autobahn suite against the echo endpoint; CASES=--exc
 	@tools/autobahn $(CASES)
 
 clean: ## remove what the targets built
-	@rm -rf bin internal/edge/sdk/dist/skein.js test/browser/node_modules test/socketio/node_modules test/sdk/node_modules sdk/js/node_modules sdk/js/dist sdk/js/build
+	@rm -rf bin internal/edge/sdk/dist/*.js test/browser/node_modules test/socketio/node_modules test/sdk/node_modules sdk/js/node_modules sdk/js/dist sdk/js/build

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -246,6 +247,9 @@ func (b *backend) message(ctx context.Context, c *session.Session, m *session.Me
 	}
 	if m.Patch {
 		f = append(f, `,"patch":true`...)
+	}
+	if m.Edit != 0 {
+		f = strconv.AppendUint(append(f, `,"edit":`...), m.Edit, 10)
 	}
 	if m.Key != "" {
 		f = protocol.AppendString(append(f, `,"key":`...), m.Key)

@@ -19,7 +19,7 @@ import (
 
 // runChild is the main function of the copy. Its role is "few" and a driver: a
 // server with few descriptors; or "log" and a directory: one that keeps what is
-// said there. It tells its address on standard output and ends with its standard
+// said there; or "chat" and a directory or a database: one with conversations. It tells its address on standard output and ends with its standard
 // input. The roles "program" and "tmpfs" are told by runProgram; "skein" is the
 // command line, with the arguments of the process.
 func runChild(role string) int {
@@ -39,6 +39,8 @@ func runChild(role string) int {
 		cfg.WebSocket.Driver = rest
 	case "log":
 		cfg = logConfig(rest)
+	case "chat":
+		cfg = chattingConfig(pushStore(rest))
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	s, err := newOnFreePort(cfg)

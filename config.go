@@ -190,6 +190,31 @@ type Namespace struct {
 	Patch  string   `yaml:"patch" doc:"doc: who may change it"` // empty: server
 	Rules  []string `yaml:"rules" doc:"doc: who may read and write which place, such as \"/players/{user}/** write user\"; empty: all of it"`
 	Schema string   `yaml:"schema" doc:"doc: a file with the JSON Schema that every version must fulfil"`
+	// Chat makes conversations of the channels.
+	Chat Chat `yaml:"chat" optional:"true" doc:"log: its channels are conversations, whose members have roles and marks"`
+}
+
+// Chat makes conversations of the channels of a log namespace, as spec/chat.md says. The zero
+// value: they are none.
+type Chat struct {
+	Kind    string     `yaml:"kind" doc:"direct (between two users) | group"`                                                                     // empty: no conversations
+	Follow  *bool      `yaml:"follow" doc:"is every connection of a member subscribed? default: yes"`                                             // nil: yes
+	History string     `yaml:"history" doc:"group: what a new member sees: join (what is said from then on) | start (all)"`                       // empty: join
+	Create  string     `yaml:"create" doc:"group: who makes one: user | token | server"`                                                          // empty: user
+	Join    string     `yaml:"join" doc:"group: who brings users into a new one: admins | members | open"`                                        // empty: admins
+	Members int        `yaml:"members" doc:"group: members at most"`                                                                              // zero: 5000
+	Marks   int        `yaml:"marks" doc:"group: above so many members their marks are not told to each other"`                                   // zero: 100
+	Edit    *Duration  `yaml:"edit" doc:"so long its author may edit a message; 0s: never; default: 15m"`                                         // nil: 15 m
+	Recall  *Duration  `yaml:"recall" doc:"so long its author may recall a message; 0s: never; default: 24h"`                                     // nil: 24 h
+	Peers   string     `yaml:"peers" doc:"direct: who may write to whom: any | known | NAMESPACE, of one of whose channels both must be members"` // empty: any
+	Alerts  ChatAlerts `yaml:"alerts" doc:"how members who are away are told of messages"`
+}
+
+// ChatAlerts says how members who are away are told of messages. The zero value: they are not.
+type ChatAlerts struct {
+	Category string `yaml:"category" doc:"category of the pushes for messages; empty: none"`
+	Mentions string `yaml:"mentions" doc:"category of the pushes to those whom a message mentions; empty: none"`
+	Most     int    `yaml:"most" doc:"group: above so many members only those who are mentioned are told"` // zero: 200
 }
 
 // Keep says how many messages of a log channel, or patches of a document, are

@@ -61,12 +61,16 @@ type Message struct {
 	Key     string // its idempotency key; "": none
 	Notice  bool   // it is a notice: Data may be empty, and nobody keeps it
 	Patch   bool   // it is a patch of a document: Data is its operations, Event is "patch" and stays so
+	// Edit is not zero when the message with this seq in a conversation is to get other content.
+	Edit uint64
 
 	// A function may change what follows.
 
 	Event string
 	Data  json.RawMessage
-	Allow bool // what the rules say
+	// Allow is what the rules say. In a conversation (chat) nobody is asked about what they
+	// refuse, and nothing can be allowed beyond them.
+	Allow bool
 
 	reply []byte // the answer; nil: none
 	err   error  // it cannot be encoded
@@ -164,8 +168,12 @@ func (s *Server) OnClose(fn func(c *Conn, why Closing)) {
 }
 
 // OnCall answers the calls of a method by clients: raw JSON in and out. fn may be
-// called many times at once, also for one connection. See also [HandleCall].
+// called many times at once, also for one connection. Where a namespace has conversations,
+// methods whose names begin with "chat." are the server's own. See also [HandleCall].
 func (s *Server) OnCall(method string, fn func(ctx context.Context, c *Conn, data []byte) ([]byte, error)) {
+	if s.sessions.OwnCall(method) {
+		panic("skein: the server itself answers calls that begin with \"chat.\": " + method)
+	}
 	s.sessions.HandleCall(method, func(ctx context.Context, c *session.Session, data []byte) (out []byte, err error) {
 		err = errPanic
 		s.guard("a function for calls", func() { out, err = fn(ctx, &Conn{s, c}, data) })

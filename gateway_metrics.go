@@ -47,6 +47,20 @@ func (s *Server) gatewayMetrics() {
 	m.Counter("schedule_store_failures_total", "Reads and writes of schedules that failed.", nil, sc.Failures.Load)
 }
 
+// chatMetrics names what is counted of conversations.
+func (s *Server) chatMetrics() {
+	m, c := s.metrics, s.chats.Metrics()
+	m.Counter("chat_told_total", "Frames about marks, and for those who follow their list, that were handed to connections.", nil, c.Told.Load)
+	m.Counter("chat_coalesced_total", "Messages, marks and changes of conversations that were told together with a later one.", nil, c.Coalesced.Load)
+	m.Gauge("chat_followers", "Connections that follow the list of their user.", nil, c.Followers.Load)
+	m.Counter("chat_failures_total", "Reads and writes of conversations that failed; they are tried again.", nil, c.Failures.Load)
+	m.Counter("chat_alerts_total", "Members who were away and to whom an alert was pushed.", nil, c.Alerts.Load)
+	m.Counter("chat_alert_failures_total", "Alerts that could not be pushed; they are tried again, unless their category is not there.", nil, c.AlertFailures.Load)
+	m.Counter("chat_alerts_cleared_total", "Times that alerts were ended because their conversation was read.", nil, c.Cleared.Load)
+	m.Gauge("chat_telling_waits", "Conversations and users of which something is still to be told.", nil, func() int64 { told, _ := s.chats.TellingWaits(); return int64(told) })
+	m.Gauge("chat_alerts_waiting", "Conversations of which alerts are to be pushed, or ended.", nil, func() int64 { _, alerts := s.chats.TellingWaits(); return int64(alerts) })
+}
+
 // keptMetrics names measures of the store about what is no message.
 func (s *Server) keptMetrics(stat func(read func(*store.Stats) int64) func() int64) {
 	s.metrics.Gauge("store_members", "Memberships that are kept.", nil, stat(func(st *store.Stats) int64 { return st.Members }))

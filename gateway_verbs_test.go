@@ -29,6 +29,9 @@ var methods = map[string]string{
 	"categories.list": "Categories", "categories.delete": "DeleteCategory", "categories.mute": "MuteCategory", "campaigns.create": "CreateCampaign", "campaigns.add": "AddToCampaign",
 	"campaigns.estimate": "EstimateCampaign", "campaigns.start": "StartCampaign", "campaigns.pause": "PauseCampaign", "campaigns.resume": "ResumeCampaign", "campaigns.cancel": "CancelCampaign",
 	"campaigns.recall": "RecallCampaign", "campaigns.get": "Campaign", "campaigns.list": "Campaigns", "campaigns.delete": "DeleteCampaign",
+	"chat.create": "CreateGroup", "chat.get": "Conversation", "conversations": "Conversations", "chat.set": "SetGroup", "chat.invite": "Invite", "chat.join": "JoinGroup",
+	"chat.leave": "LeaveGroup", "chat.remove": "RemoveFromGroup", "chat.role": "SetRole", "chat.delete": "DeleteGroup", "chat.members": "Roster", "chat.mark": "Mark",
+	"chat.edit": "EditMessage", "chat.alerts": "SetAlerts", "chat.block": "BlockPeer", "chat.blocked": "BlockedPeers",
 	"info": "Info", "stats": "Stats",
 }
 

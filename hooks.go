@@ -28,10 +28,12 @@ func (s *Server) setHooks() {
 		Belongs:  s.groups.Belongs,
 		Settle:   s.groups.Settle,
 		IsMember: s.groups.IsMember,
+		Converse: s.chats.May,
 		Join:     s.channels.Join,
 		Welcomed: s.welcomed,
 		Bound: func(c *session.Session) {
 			s.access.Recheck(c)
+			s.chats.Bound(c)
 			s.pushes.Welcome(&c.Conn)
 		},
 		Review: func(c *session.Session) { s.documents.Review(&c.Conn) },
@@ -147,7 +149,7 @@ func both[T any](m map[string][]T, namespace string) []T {
 
 func (s *Server) askMessage(ctx context.Context, c *session.Session, m *session.Message) error {
 	if list := both(s.functions.message, m.Space.Name); len(list) > 0 {
-		p := &Message{Conn: &Conn{s, c}, Channel: m.Channel, Key: m.Key, Notice: m.Notice, Patch: m.Patch, Event: m.Event, Data: m.Data, Allow: m.Allowed}
+		p := &Message{Conn: &Conn{s, c}, Channel: m.Channel, Key: m.Key, Notice: m.Notice, Patch: m.Patch, Edit: m.Edit, Event: m.Event, Data: m.Data, Allow: m.Allowed}
 		for _, fn := range list {
 			err := error(errPanic)
 			s.guard("a function for messages", func() { err = fn(ctx, p) })
@@ -221,7 +223,8 @@ func (s *Server) connectionClosed(c *session.Session, why protocol.Close, messag
 }
 
 // userChanged is told that a user has come or gone.
-func (s *Server) userChanged(user string, there bool, _ time.Time) {
+func (s *Server) userChanged(user string, there bool, at time.Time) {
+	s.chats.UserChanged(user, there, at)
 	event := map[bool]string{true: webhook.Online, false: webhook.Offline}[there]
 	if w := s.backend.Load(); w.wants(event) {
 		w.Tell(event, user, protocol.AppendString([]byte(`,"user":`), user))

@@ -1,6 +1,7 @@
 package skein_test
 
 import (
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,6 +19,10 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(childRole); role != "" {
 		os.Exit(runChild(role))
 	}
+	if err := checkLess(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
 	if code == 0 {
@@ -27,4 +32,17 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// checkLess lets rapid draw fewer cases for the models of whole servers than it does for
+// others, unless somebody says how many: each takes about a second, and every run draws
+// different ones.
+func checkLess() error {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "rapid.checks" })
+	if asked {
+		return nil
+	}
+	return flag.Set("rapid.checks", "15")
 }

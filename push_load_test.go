@@ -31,7 +31,7 @@ func TestAcknowledgementsThatCannotBeAreRefused(t *testing.T) {
 			`{"type":"ack","messages":["x",7]}`:                                  "messages[1]: must be a string, not a number",
 			`{"type":"ack","messages":[""]}`:                                     "messages[0]: has 0 bytes; 1 to 64 are allowed",
 			`{"type":"ack","messages":["` + mine.ID + `"],"seq":1}`:              "messages: cannot be given together with seq",
-			`{"type":"ack","channel":"room:1","seq":1}`:                          "channel: ack is about @inbox alone",
+			`{"type":"ack","channel":"room:1","seq":1}`:                          "channel: room:1 keeps no marks: it is no conversation",
 			`{"type":"ack","messages":[` + strings.Repeat(`"x",`, 500) + `"x"]}`: "messages: has more than 500 ids",
 			`{"type":"mark","channel":"@inbox"}`:                                 "read: is missing",
 			`{"type":"mark","channel":"@inbox","read":-5}`:                       "read: -5 is not between 0 and 9007199254740991",

@@ -98,4 +98,5 @@ func (s *Server) nameMetrics() {
 	m.Gauge("idempotency_keys", "Idempotency keys that are remembered.", nil, func() int64 { return int64(s.memo.Len()) })
 	m.Counter("idempotency_keys_evicted_total", "Keys forgotten before their time because there were too many.", nil, s.memo.Evicted)
 	s.gatewayMetrics()
+	s.chatMetrics()
 }

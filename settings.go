@@ -124,6 +124,7 @@ func spaces(cfg Config, before func(name string) *hub.Space) []*hub.Space {
 			Subscribe: who(ns.Subscribe), Publish: who(ns.Publish), PresenceTo: who(ns.PresenceTo),
 			PresenceMax: ns.PresenceMax, PresenceGrace: ns.PresenceGrace.Std(),
 			History: who(or(ns.History, ns.Subscribe)), Count: ns.Keep.Count, Age: ns.Keep.Age.Std(),
+			Chat: chatRules(ns.Chat),
 		}
 		if ns.Kind == hub.KindDoc {
 			space.Patch, space.Rules, space.Check = who(ns.Patch), ns.Rules, checkOf(ns.Schema)
@@ -242,14 +243,14 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	return applied, needRestart, nil
 }
 
-// keepKinds leaves namespaces as they are whose kind cannot change while the
+// keepKinds leaves namespaces as they are whose kind, or whose kind of conversations, cannot change while the
 // server runs: subscribers would be served in another way from one moment to
 // the next, and the store may not be open.
 func (s *Server) keepKinds(next, old map[string]Namespace, kept func(name string)) {
 	for name, ns := range next {
 		before, known := old[name]
 		switch {
-		case known && before.Kind != ns.Kind:
+		case known && (before.Kind != ns.Kind || before.Chat.Kind != ns.Chat.Kind):
 			next[name] = before
 		case !known && (ns.Kind == hub.KindLog || ns.Kind == hub.KindDoc) && s.state == nil:
 			delete(next, name)

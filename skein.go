@@ -33,6 +33,7 @@ import (
 	"github.com/skein-realtime/skein/internal/feature/access"
 	"github.com/skein-realtime/skein/internal/feature/campaign"
 	"github.com/skein-realtime/skein/internal/feature/channel"
+	"github.com/skein-realtime/skein/internal/feature/chat"
 	"github.com/skein-realtime/skein/internal/feature/connection"
 	documents "github.com/skein-realtime/skein/internal/feature/document"
 	"github.com/skein-realtime/skein/internal/feature/group"
@@ -82,6 +83,7 @@ type Server struct {
 	pushVerbs   *pushes.Feature
 	campaigns   *campaign.Feature
 	groups      *group.Feature
+	chats       *chat.Feature
 	schedules   *schedule.Feature
 	access      *access.Feature
 	online      *online.Online
@@ -182,15 +184,19 @@ func New(cfg Config) (*Server, error) {
 		Hub: s.hub, Feeds: s.feeds, Documents: s.documents, Memo: s.memo,
 		Subscriptions: func() int { return int(s.subscriptions.Load()) },
 		Message:       func() int { return int(s.message.Load()) },
+		Stamp:         func(user string) uint64 { return s.groups.Stamp(user) },
+		Steady:        func(channel string) func() { return s.groups.Steady(channel) },
+		Conversations: func() channel.Conversations { return s.chats },
 	}, s.sessions, s.verbs)
 	documents.New(documents.Config{
 		Hub: s.hub, Documents: s.documents, Limits: s.limitsOfDocuments, Page: func() int { return int(cfg.Limits.Queue) / 4 },
 	}, s.sessions, s.verbs)
-	s.history = history.New(s.hub, s.feeds, func() int { return int(cfg.Limits.Queue) / 4 }, s.sessions, s.verbs)
+	s.history = history.New(s.hub, s.feeds, func() int { return int(cfg.Limits.Queue) / 4 }, s.sessions, s.verbs, s.hiddenFrom)
 	presence.New(s.hub, s.sessions, s.verbs)
 	s.access = access.New(access.Config{Sessions: s.sessions, Verbs: s.verbs, Exempt: exempt, Logger: s.log})
 	connection.New(s.hub, s.lag, s.access.LastSeen, s.verbs)
-	s.groups = group.New(s.hub, s.channels.Join, s.verbs)
+	s.groups = group.New(s.hub, s.channels.Follow, s.verbs)
+	s.newChats(cfg)
 	s.schedules = schedule.New(schedule.Config{Verbs: s.verbs, Occupied: func(name string) bool { return s.hub.Channel(name) != nil }, Allow: verb.Allow,
 		Late: s.metrics.Histogram("schedule_late_seconds", "How long after its planned time a run began.", nil, metrics.Times()), Logger: s.log,
 	})

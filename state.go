@@ -53,7 +53,7 @@ func (s *Server) openState(cfg Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	s.observer = newObserver(s.metrics)
-	opt := store.Options{Committed: s.feeds.Committed, Pushed: s.pushes.Pushed, Observer: s.observer}
+	opt := store.Options{Committed: s.committed, Pushed: s.pushes.Pushed, Observer: s.observer}
 	var kept store.Store
 	var err error
 	if cfg.Database != "" {
@@ -71,6 +71,9 @@ func (s *Server) openState(cfg Config) error {
 	s.stateMetrics()
 	go s.state.measure(measuring)
 	if err := s.groups.Start(ctx, kept, kept.Shared()); err != nil {
+		return err
+	}
+	if err := s.chats.Start(ctx, kept, kept.Shared()); err != nil {
 		return err
 	}
 	if err := s.access.Start(ctx, kept, kept.Shared()); err != nil {
@@ -91,6 +94,7 @@ func (s *Server) begun() {
 
 // closeState finishes what is being stored.
 func (s *Server) closeState() {
+	s.chats.Close()
 	s.pushes.Close()
 	if s.pushVerbs != nil { // else the server was never made
 		s.pushVerbs.Close()
@@ -163,7 +167,7 @@ type observer struct {
 	failed             map[string]*atomic.Int64
 }
 
-var queries = []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen", "users", "audience", "categories", "campaigns", "inbox", "records", "pushes", "estimate"}
+var queries = []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen", "users", "audience", "categories", "campaigns", "inbox", "records", "pushes", "estimate", "conversations", "roster", "group", "blocks", "alerts"}
 
 func newObserver(m *metrics.Set) *observer {
 	o := &observer{

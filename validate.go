@@ -106,6 +106,13 @@ func (c Config) settled() Config {
 // alone, without presence.
 func (n Namespace) WithDefaults() Namespace {
 	n.Kind = or(n.Kind, "event")
+	if n.Chat.Kind != "" {
+		n.Chat = n.Chat.withDefaults()
+		n.Subscribe, n.Publish = or(n.Subscribe, "member"), or(n.Publish, "member")
+		if n.Kind == hub.KindLog {
+			n.History = or(n.History, "member")
+		}
+	}
 	n.Subscribe = or(n.Subscribe, "server")
 	if n.Kind == hub.KindDoc {
 		n.Patch = or(n.Patch, "server")
@@ -125,7 +132,7 @@ func (n Namespace) WithDefaults() Namespace {
 // ?user= binds without a token, the API key "dev" works from loopback, anyone
 // may stay anonymous, any origin may connect, the demos are on, and, when no
 // namespace is configured, "event:*" (event) and "room:*" (log) and "game:*" (doc) are open to
-// anyone, "team:*" and "dm:*" (log) to their members, "arena:*" (doc) has rules for a desk and players, and "tick:*" shows what the demos say.
+// anyone, "team:*" (groups) and "dm:*" (direct) are conversations, "arena:*" (doc) has rules for a desk and players, and "tick:*" shows what the demos say.
 // When no category is configured there are "orders", which always comes, "news" and "promo", which have caps. A server in this mode refuses to listen on an address that is not loopback.
 func (c Config) WithDev() Config {
 	c.Dev = true
@@ -137,11 +144,11 @@ func (c Config) WithDev() Config {
 			"event": {Kind: "event", Subscribe: "anyone", Publish: "anyone", Presence: "members"},
 			"room":  {Kind: "log", Subscribe: "anyone", Publish: "anyone", Presence: "members", Keep: Keep{Count: 10_000}},
 			"tick":  {Kind: "event", Subscribe: "anyone", Publish: "server"},
-			"team":  {Kind: "log", Subscribe: "member", Publish: "member", Presence: "members", Keep: Keep{Count: 10_000}},
+			"team":  {Kind: "log", Presence: "members", Keep: Keep{Count: 10_000}, Chat: Chat{Kind: "group"}},
 			"game":  {Kind: "doc", Subscribe: "anyone", Patch: "anyone", Presence: "members", Keep: Keep{Count: 10_000}},
 			"arena": {Kind: "doc", Subscribe: "anyone", Patch: "anyone", Presence: "members", Keep: Keep{Count: 10_000},
 				Rules: []string{"/** read anyone write role:desk", "/players/{user}/** write user"}},
-			"dm": {Kind: "log", Subscribe: "member", Publish: "member", Presence: "members", Keep: Keep{Count: 10_000}},
+			"dm": {Kind: "log", Presence: "members", Keep: Keep{Count: 10_000}, Chat: Chat{Kind: "direct"}},
 		}
 	}
 	if len(c.Categories) == 0 {
@@ -463,5 +470,6 @@ func (v *validation) namespaces(spaces map[string]Namespace) {
 			}
 		}
 		v.document(at, ns)
+		v.chat(at, ns, spaces)
 	}
 }

@@ -157,27 +157,10 @@ func (b *bench) patchFanout(ctx context.Context, dir string) error {
 	}
 	defer crowd.close()
 	text := strings.Repeat("x", 100)
-	way := func(name, verb string, body []byte) (us float64, err error) {
-		var times []time.Duration
-		at := func() error {
-			cpu, err := c.proc.CPU()
-			times = append(times, cpu)
-			return err
-		}
-		stop := b.recordWhile(ctx, c, "documents-"+name)
-		delivered, _, err := crowd.broadcast(ctx, 1, pick(b, time.Second, 300*time.Millisecond), pick(b, 4*time.Second, 1500*time.Millisecond), func(ctx context.Context) error {
-			_, err := b.post(ctx, c, verb, body)
-			return err
-		}, at)
-		if err = errors.Join(err, stop()); err != nil {
-			return 0, fmt.Errorf("%s: %w", name, err)
-		}
-		return float64((times[1] - times[0]).Microseconds()) / float64(max(1, delivered)), nil
-	}
 	type round struct{ doc, log float64 }
 	r, err := middle(pick(b, 5, 1), func() (r round, err error) {
-		if r.log, err = way("log", "publish", fmt.Appendf(nil, `{"to":{"channel":"log:fan"},"data":%q}`, text)); err == nil {
-			r.doc, err = way("doc", "doc.patch", fmt.Appendf(nil, `{"channel":"doc:fan","ops":[{"op":"set","path":"/cursor","value":%q}]}`, text+strings.Repeat("x", 20)))
+		if r.log, err = b.delivery(ctx, c, crowd, "documents-log", "publish", fmt.Appendf(nil, `{"to":{"channel":"log:fan"},"data":%q}`, text)); err == nil {
+			r.doc, err = b.delivery(ctx, c, crowd, "documents-doc", "doc.patch", fmt.Appendf(nil, `{"channel":"doc:fan","ops":[{"op":"set","path":"/cursor","value":%q}]}`, text+strings.Repeat("x", 20)))
 		}
 		return r, err
 	}, func(r round) float64 { return r.doc / r.log })
@@ -187,4 +170,24 @@ func (b *bench) patchFanout(ctx context.Context, dir string) error {
 	b.report(line{Name: fmt.Sprintf("delivery of a patch to %d subscribers", n), Unit: "µs", Measured: r.doc, Floor: r.log, MaxRatio: 1.2,
 		Note: fmt.Sprintf("the floor is a message of a log channel of the same size, stored like it; %d connections ended", crowd.lost.Load())})
 	return nil
+}
+
+// delivery measures the processor time of one delivery, in microseconds, when a verb is
+// called again and again whose frame comes to all of a crowd.
+func (b *bench) delivery(ctx context.Context, c *child, crowd *crowd, name, verb string, body []byte) (us float64, err error) {
+	var times []time.Duration
+	at := func() error {
+		cpu, err := c.proc.CPU()
+		times = append(times, cpu)
+		return err
+	}
+	stop := b.recordWhile(ctx, c, name)
+	delivered, _, err := crowd.broadcast(ctx, 1, pick(b, time.Second, 300*time.Millisecond), pick(b, 4*time.Second, 1500*time.Millisecond), func(ctx context.Context) error {
+		_, err := b.post(ctx, c, verb, body)
+		return err
+	}, at)
+	if err = errors.Join(err, stop()); err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return float64((times[1] - times[0]).Microseconds()) / float64(max(1, delivered)), nil
 }

@@ -29,7 +29,7 @@ func main() {
 	flag.StringVar(&b.profiles, "profiles", "", "write a CPU profile of the server for each measurement to this folder")
 	flag.StringVar(&b.table, "markdown", "", "write the lines to this file as a table in Markdown")
 	flag.StringVar(&b.disk, "disk", os.TempDir(), "log: keep the stores in a folder in this one, which decides whose disk is measured")
-	flag.StringVar(&b.database, "database", "", "log, push: URL of an empty PostgreSQL database, to measure it too")
+	flag.StringVar(&b.database, "database", "", "log, push, chat: URL of an empty PostgreSQL database, to measure it too")
 	flag.IntVar(&b.receipts, "receipts", 0, "push: records that are there when they are asked for; 0: those of four campaigns")
 	list := flag.Bool("list", false, "list the names of the checks")
 	flag.Parse()
@@ -71,6 +71,7 @@ func checks() []check {
 		{"gateway", gateway},
 		{"documents", documents},
 		{"push", pushes},
+		{"chat", chats},
 	}
 }
 

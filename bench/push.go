@@ -232,13 +232,13 @@ func (p *pushed) records(ctx context.Context) error {
 	return nil
 }
 
-// dial opens a connection of a user and reads its welcome.
-func (p *pushed) dial(ctx context.Context, user string) (*websocket.Conn, error) {
-	token, err := p.token(user)
+// socket opens a connection of a user and reads its welcome.
+func (b *bench) socket(ctx context.Context, c *child, user string) (*websocket.Conn, error) {
+	token, err := b.token(user)
 	if err != nil {
 		return nil, err
 	}
-	ws, _, err := websocket.Dial(ctx, p.child.url+"/ws?token="+token, nil)
+	ws, _, err := websocket.Dial(ctx, c.url+"/ws?token="+token, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +258,7 @@ func (p *pushed) chat(ctx context.Context) error {
 	var work sync.WaitGroup
 	var failed atomic.Pointer[error]
 	for i := range talkers {
-		ws, err := p.dial(ctx, "talker-"+strconv.Itoa(i))
+		ws, err := p.socket(ctx, p.child, "talker-"+strconv.Itoa(i))
 		if err != nil {
 			return err
 		}
@@ -387,7 +387,7 @@ func (p *pushed) returns(ctx context.Context) error {
 	for range 64 {
 		work.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				ws, err := p.dial(ctx, "away-"+strconv.Itoa(i))
+				ws, err := p.socket(ctx, p.child, "away-"+strconv.Itoa(i))
 				if err != nil {
 					errs <- err
 					return
@@ -475,7 +475,7 @@ type livePushes struct {
 func (l *livePushes) begin(ctx context.Context, users int) error {
 	ctx, l.stop = context.WithCancel(ctx)
 	for i := range users {
-		ws, err := l.dial(ctx, "there-"+strconv.Itoa(i))
+		ws, err := l.socket(ctx, l.child, "there-"+strconv.Itoa(i))
 		if err != nil {
 			return err
 		}

@@ -135,6 +135,12 @@ func (ch *Channel) OnGap(fn func(Gap)) (stop func()) { return on(ch, fn) }
 // OnRecall calls fn when a message was withdrawn. stop ends it.
 func (ch *Channel) OnRecall(fn func(Recall)) (stop func()) { return on(ch, fn) }
 
+// OnEdit calls fn when the author has changed a message. stop ends it.
+func (ch *Channel) OnEdit(fn func(Edit)) (stop func()) { return on(ch, fn) }
+
+// OnMark calls fn when, in a conversation, a user has got messages or read them. stop ends it.
+func (ch *Channel) OnMark(fn func(Mark)) (stop func()) { return on(ch, fn) }
+
 // OnDropped calls fn when volatile events were lost. stop ends it.
 func (ch *Channel) OnDropped(fn func(Dropped)) (stop func()) { return on(ch, fn) }
 

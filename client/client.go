@@ -62,7 +62,9 @@ type Client struct {
 	current  *conn // the connection that is welcome; nil: none
 	channels map[string]*Channel
 	inbox    *Inbox
-	refresh  string // the newest token
+	chat     *Conversations
+	talks    map[string]*Conversation // by channel
+	refresh  string                   // the newest token
 
 	retry chan struct{} // asks not to wait any longer
 }
@@ -76,7 +78,7 @@ func New(address string, options Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		s: s, state: State{Phase: Idle}, changed: make(chan struct{}), channels: map[string]*Channel{},
+		s: s, state: State{Phase: Idle}, changed: make(chan struct{}), channels: map[string]*Channel{}, talks: map[string]*Conversation{},
 		slots: make(chan struct{}, s.Requests), retry: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	c.life.begin()

@@ -254,6 +254,9 @@ func (c *Client) attach(k *conn, welcome *incoming) bool {
 		ch.attach(k)
 	}
 	c.current = k
+	if c.chat != nil {
+		c.chat.attach(k, welcome.text("connection"))
+	}
 	return c.setLocked(func(s *State) {
 		s.Phase, s.Err, s.Retry, s.Attempt = Connected, nil, time.Time{}, 0
 		s.Connection, s.User, s.Device = welcome.text("connection"), k.user, welcome.text("device")

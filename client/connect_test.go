@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -365,6 +367,55 @@ func TestFullJitterIsBounded(t *testing.T) {
 		}
 		if low < 0 || high > bound || low > bound/10 || high < bound*9/10 {
 			t.Errorf("before attempt %d it waits %s to %s, want 0 to %s", attempt, low, high, bound)
+		}
+	}
+}
+
+func TestAPollThatWasOvertakenIsMadeAgain(t *testing.T) {
+	asked := make(chan string, 10)
+	overtake := make(chan struct{})
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var q struct {
+			Connection string
+			After      int
+			Frames     []struct{ ID int }
+			Close      bool
+		}
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			t.Errorf("a call cannot be read: %v", err)
+		}
+		switch {
+		case q.Connection == "":
+			_, _ = fmt.Fprint(w, `{"connection":"secret","after":1,"frames":[{"type":"welcome","connection":"c","user":"ann","heartbeat":15}]}`)
+		case q.Close:
+		case len(q.Frames) > 0:
+			_, _ = fmt.Fprintf(w, `{"connection":"secret","after":2,"frames":[{"type":"ok","id":%d,"seq":7,"stored":true}]}`, q.Frames[0].ID)
+			time.AfterFunc(10*time.Millisecond, func() { close(overtake) })
+		default:
+			asked <- fmt.Sprint(q.After)
+			select {
+			case <-overtake:
+			case <-r.Context().Done():
+				return
+			}
+			if q.After > 1 {
+				<-r.Context().Done()
+				return
+			}
+			w.WriteHeader(http.StatusConflict)
+		}
+	}))
+	t.Cleanup(web.Close)
+	c := connect(t, web.URL, client.Options{Transports: []client.Transport{client.Poll}})
+	states := collect(t, c.OnState)
+	same(t, "after", <-asked, "1")
+	p, err := c.Channel("room:1", client.ChannelOptions{}).Publish(soon(t), "", 1, client.PublishOptions{})
+	must(t, err)
+	same(t, "seq", p.Seq, uint64(7))
+	same(t, "after", <-asked, "2")
+	for _, s := range states.now() {
+		if s.Phase != client.Connected {
+			t.Errorf("the client is %s, %v", s.Phase, s.Err)
 		}
 	}
 }

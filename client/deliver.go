@@ -41,6 +41,8 @@ func (ch *Channel) receive(k *conn, f *incoming) {
 		ch.gapLocked(k, f)
 	case protocol.TypeRecall:
 		ch.recallLocked(k, Recall{Channel: ch.name, Seq: f.number("seq"), ID: f.text("id")})
+	case protocol.TypeEdit:
+		ch.editLocked(k, f)
 	case protocol.TypeSnapshot, protocol.TypePatch:
 		if ch.doc != nil && !ch.doc.receive(f) {
 			ch.subLocked(k) // what has come does not fit: begin anew
@@ -62,6 +64,8 @@ func (ch *Channel) happening(f *incoming) Event {
 			Channel: ch.name, Connections: int(f.number("connections")), Users: int(f.number("users")),
 			Large: f.flag("large"), Time: f.milli("time"),
 		}
+	case protocol.TypeMark:
+		return f.mark()
 	case protocol.TypeDropped:
 		return Dropped{Channel: ch.name, Count: f.number("count")}
 	}
@@ -103,6 +107,17 @@ func (ch *Channel) recallLocked(k *conn, r Recall) {
 	at := ch.at
 	at.Seq = max(at.Seq, r.Seq)
 	ch.keepLocked(k, r, at)
+}
+
+// editLocked handles an edit, which is about a message that the reader has. Who has none
+// yet gets what is to come as it is now.
+func (ch *Channel) editLocked(k *conn, f *incoming) {
+	if !ch.placed {
+		return
+	}
+	e := Edit{Message: f.message(), At: f.milli("at")}
+	e.Edited = true
+	ch.keepLocked(k, e, ch.at)
 }
 
 // step is an event that moves the place in a log.

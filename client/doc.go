@@ -19,10 +19,13 @@
 //   - [Presence]: who is in a channel.
 //   - [Inbox]: what was pushed to the user, acknowledged when it was handled; what of
 //     it was read, on all devices; and what the user does not want to hear.
+//   - [Conversations] and [Conversation]: the list of the user's conversations, which is
+//     followed, with unread counts; and what is said in one of them, read, edited and
+//     withdrawn there (spec/chat.md).
 //   - [Client.Call] and [Client.Handle]: calls of the application, and by it.
 //
-// These are small views of one Client; there is one Channel, Document and Inbox for
-// each name, and asking twice gives the same one. Functions that are registered with
+// These are small views of one Client; there is one Channel, Document, Conversation and
+// Inbox for each name, and asking twice gives the same one. Functions that are registered with
 // On… get everything from that moment on: a program that must not miss what comes
 // right after the welcome calls [New], registers them, and then [Client.Connect].
 //
@@ -71,6 +74,8 @@
 //   - the changes of a document are told as one, without operations: the value is
 //     there anyway;
 //   - in the inbox the message is left to the server, which sends it again;
+//   - changes of the list of conversations, and of a conversation, are told as one: it is
+//     what the list and the messages are now that counts;
 //   - of the states and errors of the client the oldest goes.
 //
 // A function may call everything but [Client.Close], which waits for it.
@@ -85,7 +90,8 @@
 //
 // A Client runs one goroutine that connects and reads, and with each connection one
 // that writes and watches the heartbeat, and one that refreshes the token, if there is
-// one; one for each channel, the inbox and the client while there are events to be told;
-// one for each call by the server that is running; and one for each log that waits for
-// room. [Client.Close] waits for all of them.
+// one; one for each channel, the inbox, the conversations and the client while there are
+// events to be told; one for each call by the server that is running; one for each log that
+// waits for room; and one that reads what is missing of the list of conversations, while
+// something is. [Client.Close] waits for all of them.
 package client

@@ -17,7 +17,7 @@ type Sender struct {
 }
 
 // Event is something that happened in a channel: one of [Message], [Notice], [Gap],
-// [Recall], [Dropped], [Subscribed], [Unsubscribed], [Join], [Leave] and [Counts].
+// [Recall], [Edit], [Mark], [Dropped], [Subscribed], [Unsubscribed], [Join], [Leave] and [Counts].
 type Event interface{ event() }
 
 // Message is a message of a channel.
@@ -29,6 +29,11 @@ type Message struct {
 	Data    json.RawMessage
 	From    Sender
 	Time    time.Time // by the server's clock, to the millisecond
+
+	Reply    uint64   // in a conversation: seq of the message that it answers; 0: none
+	Mentions []string // in a conversation: users whom it names, or "*", everybody
+	Edited   bool     // its author has changed it
+	Cut      bool     // in the list of conversations alone: its data is too large for it, and left out
 
 	Category string    // of a push; "": it is none
 	Expires  time.Time // of a push: until when it is good; zero: as long as it is kept
@@ -70,6 +75,20 @@ type Recall struct {
 	Channel string
 	Seq     uint64
 	ID      string
+}
+
+// Edit says that the author has changed a message: it is what it is now, and Time is that of
+// the message. It may be told twice.
+type Edit struct {
+	Message
+	At time.Time // of the change; zero: it was made while this client was not there
+}
+
+// Mark says how far a user has read a conversation, and what a device of his has got.
+type Mark struct {
+	Channel         string
+	User            string
+	Delivered, Read uint64 // everything up to these seqs
 }
 
 // Dropped says how many volatile events were lost because this reader was too
@@ -129,6 +148,8 @@ func (Message) event()      {}
 func (Notice) event()       {}
 func (Gap) event()          {}
 func (Recall) event()       {}
+func (Edit) event()         {}
+func (Mark) event()         {}
 func (Dropped) event()      {}
 func (Subscribed) event()   {}
 func (Unsubscribed) event() {}

@@ -21,6 +21,7 @@ func serveExample() (address string, stop func()) {
 		log.Fatal(err)
 	}
 	cfg := documents()
+	cfg.Namespaces["dm"] = chats().Namespaces["dm"]
 	cfg.Listen, cfg.Data, cfg.Logger = "127.0.0.1:0", dir, slog.New(slog.DiscardHandler)
 	s, err := skein.New(cfg)
 	if err != nil {
@@ -168,6 +169,49 @@ func ExampleInbox() {
 	// Output:
 	// 0 messages, 0 not read
 	// 0 not read
+}
+
+func ExampleConversations() {
+	address, stop := serveExample()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := client.Dial(ctx, address, client.Options{User: "ann"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = c.Close(context.Background()) }()
+
+	chat := c.Conversations(client.ConversationsOptions{})
+	chat.OnChange(func(client.ListChange) { log.Println(chat.Unread(), "messages are not read") })
+	bob, err := chat.Direct(ctx, "bob")
+	if err != nil {
+		log.Fatal(err)
+	}
+	bob.OnMessage(func(m client.Message) { log.Printf("%s: %s", m.From.User, m.Data) })
+	if err := bob.Open(ctx); err != nil {
+		log.Fatal(err)
+	}
+	p, err := bob.Send(ctx, "", "Hello!", client.PublishOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := bob.Edit(ctx, p.Seq, "", "Hello, Bob!"); err != nil {
+		log.Fatal(err)
+	}
+	bob.MarkRead(0) // everything that is there, on all devices
+
+	page, err := c.Channel(bob.Channel(), client.ChannelOptions{}).History(ctx, client.HistoryOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, m := range page.Messages {
+		fmt.Println(m.Seq, string(m.Data), "edited:", m.Edited)
+	}
+	fmt.Println(p.Users, "others are there; stored:", p.Stored)
+	// Output:
+	// 1 "Hello, Bob!" edited: true
+	// 0 others are there; stored: true
 }
 
 func ExampleClient_Call() {

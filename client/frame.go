@@ -17,12 +17,14 @@ type outgoing struct {
 	Event    string          `json:"event,omitempty"`
 	Data     json.RawMessage `json:"data,omitempty"`
 	Key      string          `json:"key,omitempty"`
+	Reply    uint64          `json:"reply,omitempty"`
+	Mentions []string        `json:"mentions,omitempty"`
 	Since    *place          `json:"since,omitempty"`
 	Last     int             `json:"last,omitempty"`
 	Echo     *bool           `json:"echo,omitempty"`
 	Presence bool            `json:"presence,omitempty"`
 	Before   uint64          `json:"before,omitempty"`
-	After    *uint64         `json:"after,omitempty"`
+	After    json.RawMessage `json:"after,omitempty"` // a seq, or the next of a page
 	Limit    int             `json:"limit,omitempty"`
 	Ops      json.RawMessage `json:"ops,omitempty"`
 	IfVers   *uint64         `json:"if_version,omitempty"`
@@ -32,6 +34,8 @@ type outgoing struct {
 	Seq      uint64          `json:"seq,omitempty"`
 	Messages []string        `json:"messages,omitempty"`
 	Read     *uint64         `json:"read,omitempty"`
+	Got      uint64          `json:"delivered,omitempty"`
+	Live     *bool           `json:"live,omitempty"`
 	Unread   bool            `json:"unread,omitempty"`
 	Category string          `json:"category,omitempty"`
 	Muted    *bool           `json:"muted,omitempty"`
@@ -43,6 +47,14 @@ type place struct {
 	Epoch   string  `json:"epoch,omitempty"`
 	Seq     *uint64 `json:"seq,omitempty"`
 	Version *uint64 `json:"version,omitempty"`
+}
+
+// afterSeq is where a page of messages begins; nil: nowhere special.
+func afterSeq(seq *uint64) json.RawMessage {
+	if seq == nil {
+		return nil
+	}
+	return strconv.AppendUint(nil, *seq, 10)
 }
 
 type replyError struct {
@@ -170,6 +182,15 @@ func (f *incoming) position() Position {
 	return Position{Epoch: f.text("epoch"), Seq: f.number("seq")}
 }
 
+// texts reads a list of strings; nil: there is none.
+func (f *incoming) texts(name string) []string {
+	var list []string
+	if raw := f.raw(name); raw == nil || json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	return list
+}
+
 // each calls fn with each object of a list; of none when it is missing.
 func (f *incoming) each(name string, fn func(*incoming)) error {
 	list := f.raw(name)
@@ -203,6 +224,7 @@ func (f *incoming) message() Message {
 	return Message{
 		Channel: f.text("channel"), ID: f.text("id"), Seq: f.number("seq"), Event: f.text("event"),
 		Data: f.data(), From: f.sender(), Time: f.milli("time"),
+		Reply: f.number("reply"), Mentions: f.texts("mentions"), Edited: f.flag("edited"), Cut: f.flag("cut"),
 		Category: f.text("category"), Expires: f.milli("expires"), Collapse: f.text("collapse"), Recalled: f.flag("recalled"),
 	}
 }

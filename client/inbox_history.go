@@ -62,7 +62,7 @@ func (in *Inbox) Read(ctx context.Context, seq uint64) (InboxState, error) {
 // limit and still have More.
 func (in *Inbox) History(ctx context.Context, query InboxQuery) (InboxPage, error) {
 	f, err := in.ask(ctx, outgoing{
-		Type: protocol.TypeHistory, Before: query.Before, After: query.After, Limit: query.Limit, Unread: query.Unread,
+		Type: protocol.TypeHistory, Before: query.Before, After: afterSeq(query.After), Limit: query.Limit, Unread: query.Unread,
 	})
 	if err != nil {
 		return InboxPage{}, err

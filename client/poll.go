@@ -90,6 +90,9 @@ func (l *pollLink) exchange(ctx context.Context, frames []byte) error {
 	// The token stands in the connect frame. An answer has about 256 KiB of frames, or
 	// one frame.
 	text, err := l.o.post(ctx, l.address, "", body, l.o.MaxFrame+1<<20)
+	if hasStatus(err, http.StatusConflict) && l.beyond(q.After) {
+		return l.exchange(ctx, frames)
+	}
 	if err != nil {
 		return err
 	}
@@ -99,6 +102,14 @@ func (l *pollLink) exchange(ctx context.Context, frames []byte) error {
 	}
 	l.take(&a)
 	return nil
+}
+
+// beyond tells whether there was an answer since a call was made. One that is on its way
+// for longer than two others is refused for it, and nothing of it is carried out.
+func (l *pollLink) beyond(after *uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.after != nil && (after == nil || *l.after > *after)
 }
 
 // take keeps the frames of an answer, unless they have come before: when two

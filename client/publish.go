@@ -16,6 +16,10 @@ type PublishOptions struct {
 	// repeats what has got no answer. An anonymous client has nothing by which the
 	// server could know it again, so there it is [ErrLost].
 	Key string
+	// Reply is, in a conversation, the seq of the message that this one answers. 0: none.
+	Reply uint64
+	// Mentions are, in a conversation, at most 100 members whom it names, or "*" alone: everybody.
+	Mentions []string
 	// Once publishes without a key and never repeats: a lost connection is [ErrLost].
 	Once bool
 }
@@ -41,7 +45,7 @@ func (ch *Channel) Publish(ctx context.Context, event string, data any, options 
 	if err != nil {
 		return Published{}, err
 	}
-	o := outgoing{Type: protocol.TypePub, Channel: ch.name, Event: event, Data: raw, Key: options.Key}
+	o := outgoing{Type: protocol.TypePub, Channel: ch.name, Event: event, Data: raw, Key: options.Key, Reply: options.Reply, Mentions: options.Mentions}
 	again := keyed
 	switch {
 	case options.Once && options.Key != "":
@@ -107,7 +111,7 @@ type HistoryPage struct {
 // still have More.
 func (ch *Channel) History(ctx context.Context, options HistoryOptions) (HistoryPage, error) {
 	f, err := ch.c.ask(ctx, outgoing{
-		Type: protocol.TypeHistory, Channel: ch.name, Before: options.Before, After: options.After, Limit: options.Limit,
+		Type: protocol.TypeHistory, Channel: ch.name, Before: options.Before, After: afterSeq(options.After), Limit: options.Limit,
 	}, always)
 	if err != nil {
 		return HistoryPage{}, err

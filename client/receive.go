@@ -48,6 +48,12 @@ func (c *Client) deliver(k *conn, f *incoming) {
 		return
 	}
 	c.mu.Lock()
+	chat := c.chat
+	c.mu.Unlock()
+	if chat != nil && chat.receive(f) {
+		return
+	}
+	c.mu.Lock()
 	ch := c.channels[name]
 	fresh := ch == nil && f.kind == protocol.TypeSubscribed && name != "" && !c.onChannel.empty()
 	if fresh {

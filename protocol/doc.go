@@ -23,6 +23,11 @@ const (
 	TypeAck      = "ack"
 	TypeMark     = "mark" // the server sends it too
 	TypeMute     = "mute"
+	TypeEdit     = "edit"   // the server sends it too
+	TypeRecall   = "recall" // the server sends it too
+
+	TypeConversations = "conversations"
+	TypeConversation  = "conversation" // the server sends it too
 )
 
 // Frame types that only the server sends.
@@ -37,7 +42,7 @@ const (
 	TypeUnsubscribed = "unsubscribed"
 	TypeDropped      = "dropped"
 	TypeGap          = "gap"
-	TypeRecall       = "recall"
+	TypeOnline       = "online"
 	TypeSnapshot     = "snapshot"
 	TypePong         = "pong"
 	TypeBye          = "bye"
@@ -65,7 +70,12 @@ const (
 	MaxUser    = 256 // bytes of a user id
 	MaxDevice  = 128 // bytes of a device id
 	MaxMethod  = 128 // bytes of the method name of a call
+
+	MaxMentions = 100 // users that a message mentions
 )
+
+// Everybody stands among the mentions of a message in the place of all members.
+const Everybody = "*"
 
 // MaxInt is the largest integer that every JSON implementation keeps exactly: 2^53 - 1.
 const MaxInt = 1<<53 - 1

@@ -68,6 +68,8 @@ func typeName(raw []byte) string {
 		return TypePresence
 	case `"ack"`:
 		return TypeAck
+	case `"mark"`:
+		return TypeMark
 	}
 	s, _ := Unquote(raw)
 	return s
@@ -92,6 +94,12 @@ type Msg struct {
 	Data               []byte // raw JSON
 	From               Sender
 	Time               int64 // Unix milliseconds
+
+	// Of a conversation. Empty and zero: it has none.
+	Reply    uint64   // seq of the message that it answers
+	Mentions []string // users, or [Everybody]
+
+	Edited bool // it has other content than it had at first
 
 	// Of a push. Empty and zero: it has none.
 	Category, Collapse string
@@ -126,6 +134,20 @@ func AppendStub(dst []byte, m *Msg) []byte {
 	return append(dst, '}')
 }
 
+// AppendEdit appends the `edit` frame: m as it is since at, in Unix milliseconds;
+// zero: nobody knows since when.
+func AppendEdit(dst []byte, m *Msg, at int64) []byte {
+	dst = AppendString(append(dst, `{"type":"edit","channel":`...), m.Channel)
+	dst = strconv.AppendUint(append(dst, `,"seq":`...), m.Seq, 10)
+	dst = AppendString(append(dst, `,"id":`...), m.ID)
+	dst = appendMembers(dst, m)
+	dst = append(dst, `,"edited":true`...)
+	if at != 0 {
+		dst = strconv.AppendInt(append(dst, `,"at":`...), at, 10)
+	}
+	return append(dst, '}')
+}
+
 // AppendRecall appends the `recall` frame of a withdrawn message.
 func AppendRecall(dst []byte, channel string, seq uint64, id string) []byte {
 	dst = AppendString(append(dst, `{"type":"recall","channel":`...), channel)
@@ -150,6 +172,15 @@ func AppendNotice(dst []byte, m *Msg) []byte {
 }
 
 func appendRest(dst []byte, m *Msg) []byte {
+	dst = appendMembers(dst, m)
+	if m.Edited {
+		dst = append(dst, `,"edited":true`...)
+	}
+	return append(dst, '}')
+}
+
+// appendMembers appends what follows the place of a message, up to its time.
+func appendMembers(dst []byte, m *Msg) []byte {
 	dst = append(dst, `,"event":`...)
 	dst = AppendString(dst, m.Event)
 	dst = append(dst, `,"data":`...)
@@ -157,6 +188,9 @@ func appendRest(dst []byte, m *Msg) []byte {
 	if m.From != (Sender{}) {
 		dst = append(dst, `,"from":`...)
 		dst = AppendSender(dst, m.From)
+	}
+	if m.Reply != 0 || len(m.Mentions) > 0 {
+		dst = appendMeta(dst, m)
 	}
 	if m.Category != "" {
 		dst = AppendString(append(dst, `,"category":`...), m.Category)
@@ -168,8 +202,7 @@ func appendRest(dst []byte, m *Msg) []byte {
 		dst = AppendString(append(dst, `,"collapse":`...), m.Collapse)
 	}
 	dst = append(dst, `,"time":`...)
-	dst = strconv.AppendInt(dst, m.Time, 10)
-	return append(dst, '}')
+	return strconv.AppendInt(dst, m.Time, 10)
 }
 
 // AppendSender appends s as an object without its empty members.

@@ -65,6 +65,8 @@ func TestEveryClientTypeIsRead(t *testing.T) {
 	for _, kind := range []string{
 		protocol.TypeConnect, protocol.TypeRefresh, protocol.TypeSub, protocol.TypeUnsub, protocol.TypePub,
 		protocol.TypeNotice, protocol.TypePresence, protocol.TypeCall, protocol.TypeReply, protocol.TypePing,
+		protocol.TypeHistory, protocol.TypePatch, protocol.TypeAck, protocol.TypeMark, protocol.TypeMute,
+		protocol.TypeEdit, protocol.TypeRecall, protocol.TypeConversations, protocol.TypeConversation,
 	} {
 		var f protocol.Frame
 		if err := f.Read([]byte(`{"type":"`+kind+`"}`), 2); err != nil || f.Type != kind {
@@ -97,6 +99,11 @@ func TestFrameChannel(t *testing.T) {
 func TestAppendedFrames(t *testing.T) {
 	msg := &protocol.Msg{Channel: "room:7", ID: "01X", Event: "moved", Data: []byte(`{"x":1}`), From: protocol.Sender{User: "a\"b", Device: "d", Connection: "c"}, Time: 12}
 	bare := &protocol.Msg{Channel: "room:7", ID: "01X", Event: "message", Time: 12}
+	said := &protocol.Msg{
+		Channel: "dm:ann:bob", ID: "01X", Seq: 8, Event: "message", Data: []byte(`"hi"`), From: protocol.Sender{User: "ann"}, Time: 12,
+		Reply: 7, Mentions: []string{"bob", "c\"d"},
+	}
+	edited := &protocol.Msg{Channel: "dm:ann:bob", ID: "01X", Seq: 8, Event: "message", Data: []byte(`"hello"`), From: protocol.Sender{User: "ann"}, Time: 12, Edited: true}
 	tests := []struct {
 		name string
 		got  []byte
@@ -105,6 +112,16 @@ func TestAppendedFrames(t *testing.T) {
 		{"msg", protocol.AppendMsg(nil, msg), `{"type":"msg","channel":"room:7","id":"01X","event":"moved","data":{"x":1},"from":{"user":"a\"b","device":"d","connection":"c"},"time":12}`},
 		{"msg of an inbox", protocol.AppendMsg(nil, &protocol.Msg{Channel: protocol.Inbox, ID: "01X", Seq: 8, Event: "order", Category: "orders", Expires: 99, Collapse: "o:1", Time: 12}), `{"type":"msg","channel":"@inbox","id":"01X","seq":8,"event":"order","data":null,"category":"orders","expires":99,"collapse":"o:1","time":12}`},
 		{"msg of the server, without data", protocol.AppendMsg(nil, bare), `{"type":"msg","channel":"room:7","id":"01X","event":"message","data":null,"time":12}`},
+		{"msg of a conversation", protocol.AppendMsg(nil, said), `{"type":"msg","channel":"dm:ann:bob","id":"01X","seq":8,"event":"message","data":"hi","from":{"user":"ann"},"reply":7,"mentions":["bob","c\"d"],"time":12}`},
+		{"msg that was edited", protocol.AppendMsg(nil, edited), `{"type":"msg","channel":"dm:ann:bob","id":"01X","seq":8,"event":"message","data":"hello","from":{"user":"ann"},"time":12,"edited":true}`},
+		{"msg to everybody", protocol.AppendMsg(nil, &protocol.Msg{Channel: "team:7", ID: "01X", Seq: 1, Event: "message", Mentions: []string{protocol.Everybody}}), `{"type":"msg","channel":"team:7","id":"01X","seq":1,"event":"message","data":null,"mentions":["*"],"time":0}`},
+		{"kept", protocol.AppendKept(nil, &protocol.Msg{Channel: "room:7", ID: "01X", Seq: 8, Event: "moved", Data: []byte(`1`), Time: 12}), `{"id":"01X","seq":8,"event":"moved","data":1,"time":12}`},
+		{"kept with everything", protocol.AppendKept(nil, said), `{"id":"01X","seq":8,"event":"message","data":"hi","from":{"user":"ann"},"reply":7,"mentions":["bob","c\"d"],"time":12}`},
+		{"kept that was edited", protocol.AppendKept(nil, edited), `{"id":"01X","seq":8,"event":"message","data":"hello","from":{"user":"ann"},"time":12,"edited":true}`},
+		{"stub", protocol.AppendStub(nil, said), `{"id":"01X","seq":8,"recalled":true,"time":12}`},
+		{"edit", protocol.AppendEdit(nil, edited, 34), `{"type":"edit","channel":"dm:ann:bob","seq":8,"id":"01X","event":"message","data":"hello","from":{"user":"ann"},"time":12,"edited":true,"at":34}`},
+		{"edit of which nobody knows when", protocol.AppendEdit(nil, said, 0), `{"type":"edit","channel":"dm:ann:bob","seq":8,"id":"01X","event":"message","data":"hi","from":{"user":"ann"},"reply":7,"mentions":["bob","c\"d"],"time":12,"edited":true}`},
+		{"recall", protocol.AppendRecall(nil, "room:7", 8, "01X"), `{"type":"recall","channel":"room:7","seq":8,"id":"01X"}`},
 		{"notice", protocol.AppendNotice([]byte("x"), msg), `x{"type":"notice","channel":"room:7","event":"moved","data":{"x":1},"from":{"user":"a\"b","device":"d","connection":"c"},"time":12}`},
 		{"sender without user", protocol.AppendSender(nil, protocol.Sender{Connection: "c"}), `{"connection":"c"}`},
 		{"no sender", protocol.AppendSender(nil, protocol.Sender{}), `{}`},
@@ -238,8 +255,14 @@ func TestReadingATypicalFrameAllocatesNothing(t *testing.T) {
 
 func TestAppendingAMessageAllocatesNothing(t *testing.T) {
 	m := &protocol.Msg{Channel: "room:7", ID: "01ARYZ6S410000000000000000", Event: "moved", Data: []byte(`{"x":1}`), From: protocol.Sender{User: "ann", Connection: "c"}, Time: 1_790_000_000_000}
+	said := *m
+	said.Seq, said.Reply, said.Mentions, said.Edited = 8, 7, []string{"bob", "carl"}, true
 	buf := make([]byte, 0, 512)
-	if n := testing.AllocsPerRun(1000, func() { buf = protocol.AppendMsg(buf[:0], m) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() {
+		buf = protocol.AppendMsg(buf[:0], m)
+		buf = protocol.AppendMsg(buf[:0], &said)
+		buf = protocol.AppendEdit(buf[:0], &said, 5)
+	}); n != 0 {
 		t.Errorf("appending it allocates %v times", n)
 	}
 }

@@ -59,6 +59,7 @@ const (
 	ReasonCap      = "cap"      // of capped; of expired: it was put off by a cap until then
 	ReasonQuiet    = "quiet"    // of muted: quiet hours; of expired: it was put off by them until then
 	ReasonUser     = "user"     // of muted: the user has muted the category
+	ReasonRead     = "read"     // of recalled: what it tells of was read elsewhere before it was acknowledged
 	ReasonReplaced = "replaced" // of recalled: a later message with the same collapse key came instead
 	ReasonFull     = "full"     // of expired: the inbox had no more room
 	ReasonDeleted  = "deleted"  // of failed: the user was deleted
@@ -215,6 +216,23 @@ type Settled struct{ Results []SettledOne }
 type SettledOne struct {
 	Found bool     // there is such a delivery, or with UpTo such an inbox
 	Seqs  []uint64 // that became the state now
+}
+
+// ClearPushed is for when a user has read elsewhere what messages of a category with a
+// collapse key tell of. Of his deliveries of them that are open, all end as withdrawn, with
+// ReasonRead, and what was reserved for those that were never sent is given back; those
+// that were delivered, or stay in the inbox without having interrupted him, have been
+// read. It looks at what stands beyond the read mark of the inbox: at the newest 1,000
+// deliveries. The result is [Cleared].
+type ClearPushed struct {
+	User, Category, Collapse string
+	Now                      int64 // Unix milliseconds
+}
+
+// Cleared is the result of [ClearPushed].
+type Cleared struct {
+	Inbox Inbox
+	Rows  []EndedRow // those that have ended, by seq
 }
 
 // MarkRead moves the mark up to which a user has read his inbox; it never goes back
@@ -461,6 +479,7 @@ func (Broadcast) command()      {}
 func (Collect) command()        {}
 func (Settle) command()         {}
 func (MarkRead) command()       {}
+func (ClearPushed) command()    {}
 func (Wake) command()           {}
 func (Expire) command()         {}
 func (RecallPush) command()     {}
@@ -471,6 +490,7 @@ func (Broadcasted) result()     {}
 func (Collected) result()       {}
 func (Settled) result()         {}
 func (ReadMarked) result()      {}
+func (Cleared) result()         {}
 func (Woken) result()           {}
 func (Ended) result()           {}
 func (EscalationNoted) result() {}

@@ -1,7 +1,7 @@
 // Package store is the contract of what Skein keeps: messages of log channels,
 // in order, with the keys that make a repeated publish one message; documents, as
-// patches and a snapshot; the members of channels; schedules, which one process at
-// a time carries out; who is not let in; users, with what is known of them; what is
+// patches and a snapshot; the members of channels, and the conversations that they have
+// there; schedules, which one process at a time carries out; who is not let in; users, with what is known of them; what is
 // pushed to them, and what became of it; and campaigns, which push to many.
 //
 // Everything durable goes through [Store]: commands change things, in groups that
@@ -31,6 +31,8 @@ var (
 	// ErrNotFound says that there is no such message, schedule, category, push or
 	// campaign, or no longer.
 	ErrNotFound = errors.New("store: not found")
+	// ErrDenied says that the member of a conversation for whom it was to be done may not.
+	ErrDenied = errors.New("store: not allowed")
 	// ErrTooLarge says that what would be kept is larger than the contract allows.
 	ErrTooLarge = errors.New("store: too large")
 	// ErrUnavailable says that nothing can be stored or read now: the disk is full,
@@ -42,8 +44,8 @@ var (
 	ErrClosed = errors.New("store: closed")
 )
 
-// Store keeps messages, documents, members, schedules, denials, users, pushes and
-// campaigns. Its methods may be called at the same time.
+// Store keeps messages, documents, members, conversations, schedules, denials, users,
+// pushes and campaigns. Its methods may be called at the same time.
 type Store interface {
 	DocumentReader
 	MemberReader
@@ -52,6 +54,7 @@ type Store interface {
 	UserReader
 	PushReader
 	CampaignReader
+	ChatReader
 
 	// Do carries out a group of commands, in order, together or not at all, and
 	// gives a result for each. When it returns without an error, the group
@@ -64,8 +67,8 @@ type Store interface {
 	// Groups of one channel take effect, and are told to [Options.Committed], in
 	// the order in which Do was called for them by one goroutine.
 	//
-	// A group is about messages ([Append], [Recall], [PutSnapshot]) or about everything
-	// else; both in one are refused. Each command sees what those before it have done.
+	// A group is about messages ([Append], [Recall], [EditMessage], [PutSnapshot]) or
+	// about everything else; both in one are refused. Each command sees what those before it have done.
 	Do(ctx context.Context, group ...Command) ([]Result, error)
 
 	// Heads tells where channels end. The list has an element for each name, in
@@ -76,9 +79,10 @@ type Store interface {
 	// Read gives messages of one channel and its head, both of the same moment.
 	Read(ctx context.Context, q Query) (Page, error)
 
-	// Recalls lists messages of a channel that were withdrawn when its top was
-	// since or more and whose own seq is at most since: what a reader that had
-	// everything up to since still has to be told. By seq, at most limit.
+	// Recalls lists messages of a channel that were withdrawn or edited, for the last
+	// time, when its top was since or more and whose own seq is at most since: what a
+	// reader that had everything up to since still has to be told. By seq, at most limit;
+	// an edited one has its content.
 	Recalls(ctx context.Context, channel string, since uint64, limit int) ([]Message, error)
 
 	// Trim does one small step of retention: it raises floors, deletes at most
@@ -118,13 +122,15 @@ type Options struct {
 	Observer Observer
 }
 
-// Commit is one thing that has happened to a channel: exactly one of the two
+// Commit is one thing that has happened to a channel: exactly one of the three
 // pointers is set.
 type Commit struct {
 	Channel string
 	Epoch   string
 	Message *Message // appended
 	Recall  *Message // withdrawn: Seq and ID tell which, the rest is as in a stub
+	Edit    *Message // edited: all of it as it is now, with the Time of the message
+	Time    int64    // of an edit
 }
 
 // Observer gets figures for the metrics. Its methods may be called at the same
@@ -134,16 +140,18 @@ type Observer interface {
 	// of which sync is the time until it was on disk. err is nil when it succeeded.
 	Commit(groups, commands int, took, sync time.Duration, err error)
 	// Query: a read took so long. what is heads, read, recalls, document, members,
-	// memberships, schedules, due, denials, seen, users, audience, categories, inbox,
-	// records, pushes, estimate, campaigns, trim, stats or check.
+	// memberships, conversations, roster, group, blocks, alerts, schedules, due, denials,
+	// seen, users, audience, categories, inbox, records, pushes, estimate, campaigns, trim,
+	// stats or check.
 	Query(what string, took time.Duration, err error)
 }
 
-// Command is [Append], [Recall] or [PutSnapshot], about messages; [AddMembers] or
-// [RemoveMembers]; [PutSchedule], [DeleteSchedule], [ClaimSchedule] or
+// Command is [Append], [Recall], [EditMessage] or [PutSnapshot], about messages; [AddMembers] or
+// [RemoveMembers]; [Admit], [Dismiss], [SetRole], [PutGroup], [MarkMember], [SetAlerts],
+// [BlockPeer] or [AlertsDone]; [PutSchedule], [DeleteSchedule], [ClaimSchedule] or
 // [FinishSchedule]; [PutDenial] or [SawUsers]; [PutUsers], [DeleteUsers] or
 // [MuteCategory]; [PutCategory] or [DeleteCategory]; [Push], [Broadcast], [Collect],
-// [Settle], [MarkRead], [Wake], [Expire], [RecallPush], [Escalated] or [Prune];
+// [Settle], [MarkRead], [ClearPushed], [Wake], [Expire], [RecallPush], [Escalated] or [Prune];
 // [PutCampaign], [ClaimCampaign], [AddToCampaign] or [DeleteCampaign].
 type Command interface{ command() }
 
@@ -158,6 +166,10 @@ type Append struct {
 	Event   string
 	Data    []byte // raw JSON
 	Sender  protocol.Sender
+	Meta    Meta
+	// Author, when not nil, is the member of a conversation whose word it is. A Key that was
+	// used before comes first.
+	Author *Author
 	// Version, when not zero, says that the channel is a document and that the message
 	// must get this seq; when it would get another one, the group is refused with
 	// [ErrMoved]. So is an append without Version to a document, and one with Version
@@ -184,6 +196,7 @@ type Appended struct {
 	Seq       uint64 // 1, 2, 3 … in each channel
 	ID        string // that of the first when Duplicate
 	Duplicate bool   // the key was used before: nothing was appended
+	Began     bool   // the users of a direct channel became members with this message
 }
 
 // Recall withdraws a message: its event, data and sender are gone for good, a
@@ -216,7 +229,9 @@ type Message struct {
 	Event    string
 	Data     []byte // raw JSON; nil in a stub
 	Sender   protocol.Sender
-	Recalled bool // a stub: Event, Data and Sender are empty
+	Meta     Meta
+	Recalled bool // a stub: Event, Data, Sender and Meta are empty
+	Edited   bool // it has other content than it had at first
 }
 
 // Head is where a channel begins and ends.
@@ -224,10 +239,10 @@ type Head struct {
 	Epoch string // changes when the channel's history is lost or begins anew
 	Top   uint64 // the newest message's seq; zero: there was none
 	Floor uint64 // messages up to this seq are gone; at most Top
-	// Recalled is what Top was when a message was last withdrawn; zero: never. Who
+	// Recalled is what Top was when a message was last withdrawn or edited; zero: never. Who
 	// has everything up to a seq beyond it need not ask for [Store.Recalls].
 	Recalled uint64
-	// Recalls is how many messages were withdrawn, ever: a process that knows of
+	// Recalls is how many messages were withdrawn or edited, ever: a process that knows of
 	// fewer has to look which.
 	Recalls uint64
 }

@@ -35,6 +35,8 @@ func main() {
 		cfg.Data, cfg.Database = *data, *database
 		cfg.Namespaces["log"] = skein.Namespace{Kind: "log", Subscribe: "anyone", Publish: "anyone"}
 		cfg.Namespaces["doc"] = skein.Namespace{Kind: "doc", Subscribe: "anyone", Patch: "anyone"}
+		cfg.Namespaces["dm"] = skein.Namespace{Kind: "log", Chat: skein.Chat{Kind: "direct"}}
+		cfg.Namespaces["team"] = skein.Namespace{Kind: "log", Chat: skein.Chat{Kind: "group"}}
 	}
 	if err := app.Serve(context.Background(), app.Options{Load: func() (skein.Config, error) { return cfg, nil }}); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)

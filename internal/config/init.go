@@ -60,13 +60,13 @@ func writeSetting(b *bytes.Buffer, s *setting, v reflect.Value, indent string) {
 		fmt.Fprintf(b, "%s%s:\n", indent, s.name)
 		writeSection(b, s, v, indent+"  ")
 	case table:
-		writeElement(b, s.elem, indent)
+		writeElement(b, s.elem, indent, "")
 		fmt.Fprintf(b, "%s%s:\n", indent, s.name)
 		for _, e := range examples(s.path) {
 			fmt.Fprintf(b, "%s  # %s\n%s  %s: %s\n", indent, e.doc, indent, e.name, flow(s.elem, reflect.ValueOf(e.rules)))
 		}
 	case list:
-		writeElement(b, s.elem, indent)
+		writeElement(b, s.elem, indent, "")
 		fmt.Fprintf(b, "%s%s: []\n", indent, s.name)
 	default:
 		fmt.Fprintf(b, "%s%s: %s\n", indent, s.name, value{setting: s, v: v}.text())
@@ -93,10 +93,13 @@ func writeSection(b *bytes.Buffer, s *setting, v reflect.Value, indent string) {
 	}
 }
 
-// writeElement writes the keys of an element as a comment.
-func writeElement(b *bytes.Buffer, elem *setting, indent string) {
+// writeElement writes the keys of an element as a comment, those of its sections below them.
+func writeElement(b *bytes.Buffer, elem *setting, indent, below string) {
 	for _, f := range elem.fields {
-		fmt.Fprintf(b, "%s#   %-12s %s\n", indent, f.name+":", f.describe())
+		fmt.Fprintf(b, "%s#   %s%-12s %s\n", indent, below, f.name+":", f.describe())
+		if f.shape == section {
+			writeElement(b, f, indent, below+"  ")
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ type setting struct {
 	env    string // its environment variable; empty when it has none of its own
 	doc    string
 	secret bool
+	option bool // a section that says nothing when all of it is left out
 	shape  shape
 	typ    reflect.Type
 	index  []int      // of the field, from the root or the element that it is in
@@ -61,7 +62,7 @@ func (s *setting) addFields(env bool) {
 			continue
 		}
 		child := &setting{
-			name: name, path: join(s.path, name), doc: f.Tag.Get("doc"), secret: f.Tag.Get("secret") == "true",
+			name: name, path: join(s.path, name), doc: f.Tag.Get("doc"), secret: f.Tag.Get("secret") == "true", option: f.Tag.Get("optional") == "true",
 			shape: shapeOf(f.Type), typ: f.Type, index: append(slices.Clone(s.index), i),
 		}
 		if env && child.shape != section {
@@ -176,14 +177,14 @@ type value struct {
 }
 
 // walk calls fn for every value of cfg, in the order of the registry; names of
-// a table in alphabetical order. An empty table or list is a value itself.
+// a table in alphabetical order. An empty table or list, and a section that is left out, is a value itself.
 func (s *setting) walk(cfg skein.Config, fn func(value)) {
 	s.visit("", reflect.ValueOf(cfg), fn)
 }
 
 func (s *setting) visit(path string, v reflect.Value, fn func(value)) {
 	switch {
-	case s.shape == section:
+	case s.shape == section && !(s.option && v.IsZero()):
 		for _, f := range s.fields {
 			f.visit(join(path, f.name), f.of(v), fn)
 		}
@@ -214,7 +215,7 @@ func (v value) text() string {
 		v.v = v.v.Elem()
 	}
 	switch v.shape {
-	case table:
+	case section, table:
 		return "{}"
 	case list:
 		return "[]"

@@ -23,7 +23,7 @@ func (f *Feeds) Behind(s *hub.Sub) {
 // Joined lets a new reader begin; it is [hub.Config].Joined. One that lacks
 // nothing is live at once.
 func (f *Feeds) Joined(s *hub.Sub) {
-	if ch := f.peek(s.Channel().Name()); ch != nil && s.Rejoin(ch.headForReaders) {
+	if ch := f.peek(s.Channel().Name()); ch != nil && ch.rejoin(s) {
 		return
 	}
 	f.Behind(s)
@@ -37,6 +37,15 @@ func (ch *channel) headForReaders() uint64 {
 		return unknown
 	}
 	return ch.head
+}
+
+// rejoin makes a reader live that lacks nothing.
+func (ch *channel) rejoin(s *hub.Sub) bool {
+	if !s.Rejoin(ch.headForReaders) {
+		return false
+	}
+	ch.caughtUp(s.Conn())
+	return true
 }
 
 // readTimeout bounds one read for a reader that is behind.
@@ -60,22 +69,30 @@ func (f *Feeds) turn(s *hub.Sub) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if s.Rejoin(ch.headForReaders) {
+	if ch.rejoin(s) {
 		return false, nil
 	}
-	recalls := ch.recallCount()
-	pieces, ok := f.recent(ch, s, place)
-	if !ok {
-		if pieces, err = f.stored(ctx, ch, s, place); err != nil {
+	revisions := ch.revisionCount()
+	pieces, hides := f.hidden(ch, s, place)
+	if !hides {
+		var ok bool
+		if pieces, ok = f.recent(ch, s, place); !ok {
+			if pieces, err = f.stored(ctx, ch, s, place); err != nil {
+				return false, err
+			}
+		}
+	}
+	upTo := place.Next - 1
+	if len(pieces) > 0 && !hides {
+		upTo = pieces[len(pieces)-1].Next - 1
+		if err := f.overtaken(ctx, ch, s.Conn(), place, upTo); err != nil {
 			return false, err
 		}
 	}
 	progress := s.Feed(place, pieces)
-	if progress == hub.ProgressTaken && ch.recallCount() != recalls && len(pieces) > 0 {
-		// A message may have been withdrawn after it was read and before it was sent.
-		for _, frame := range ch.withdrawnSince(recalls, place.Next, pieces[len(pieces)-1].Next-1) {
-			s.Conn().SendFrame(frame, nil)
-		}
+	if progress == hub.ProgressTaken && upTo >= place.Next {
+		// A message may have been revised after it was read and before it was sent.
+		f.retell(ctx, ch, s.Conn(), revisions, place.Next, upTo)
 	}
 	switch progress {
 	case hub.ProgressWaiting, hub.ProgressEnded:
@@ -83,7 +100,7 @@ func (f *Feeds) turn(s *hub.Sub) (again bool, err error) {
 	case hub.ProgressMoved:
 		return true, nil
 	}
-	return !s.Rejoin(ch.headForReaders), nil
+	return !ch.rejoin(s), nil
 }
 
 // recent makes pieces of messages in memory; false when the next one is not there.
@@ -106,6 +123,7 @@ func (f *Feeds) recent(ch *channel, s *hub.Sub, place hub.Place) ([]hub.Piece, b
 
 // stored makes pieces of messages in the store.
 func (f *Feeds) stored(ctx context.Context, ch *channel, s *hub.Sub, place hub.Place) ([]hub.Piece, error) {
+	revisions := ch.revisionCount()
 	page, err := f.store.Read(ctx, store.Query{Channel: ch.name, After: place.Next - 1, Limit: turnMessages, Bytes: turnBytes})
 	if err != nil {
 		return nil, Fault(err)
@@ -129,7 +147,7 @@ func (f *Feeds) stored(ctx context.Context, ch *channel, s *hub.Sub, place hub.P
 		f.metrics.Gaps.Add(1)
 	}
 	f.metrics.FromStore.Add(int64(b.piece.Messages))
-	f.remember(ch, page.Messages)
+	f.remember(ch, page.Messages, revisions)
 	return b.pieces(), nil
 }
 
@@ -152,15 +170,16 @@ func (f *Feeds) noticeEpoch(ch *channel, head store.Head) bool {
 }
 
 // remember puts messages that were read from the store in front of those in
-// memory, when they fit there: many readers often lack the same ones.
-func (f *Feeds) remember(ch *channel, list []store.Message) {
+// memory, when they fit there: many readers often lack the same ones. What was
+// revised since so many had been may have been read before that, and is not kept.
+func (f *Feeds) remember(ch *channel, list []store.Message, revisions int) {
 	if len(list) == 0 {
 		return
 	}
 	ch.mu.Lock()
 	first := ch.first()
 	last := list[len(list)-1].Seq
-	if ch.evicted || !ch.known || last+1 != first || last-list[0].Seq+1 != uint64(len(list)) {
+	if ch.evicted || !ch.known || last+1 != first || last-list[0].Seq+1 != uint64(len(list)) || ch.anyRevisedLocked(revisions, list[0].Seq, last) {
 		ch.mu.Unlock()
 		return
 	}

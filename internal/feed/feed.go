@@ -1,6 +1,7 @@
 // Package feed is the live side of log channels: what the store has committed
 // goes to the subscribers in the order of seq, and whoever lacks messages gets
-// them from memory or from the store, at its own pace.
+// them from memory or from the store, at its own pace. What is withdrawn or edited is
+// told to whoever has it, and to whoever comes back and had it.
 //
 // The newest messages of the channels used last are kept in memory, bounded in
 // bytes, so that many clients coming back at once do not touch the disk. Nothing
@@ -19,6 +20,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,27 +86,19 @@ type channel struct {
 	mu        sync.Mutex // guards all below
 	known     bool       // epoch and head are
 	evicted   bool       // another one has its place
+	pinned    int        // so many are about to subscribe: it must not be evicted
 	epoch     string
-	head      uint64       // seq of the newest message that was handed to the hub
-	withdrawn uint64       // the head when a message was last withdrawn
-	recalls   int          // how many were withdrawn while it was in memory
-	last      []withdrawal // the newest of them
-	ring      []entry      // without holes, up to head
+	head      uint64     // seq of the newest message that was handed to the hub
+	revised   uint64     // the head when a message was last withdrawn or edited
+	revisions int        // how many were, while it was in memory
+	last      []revision // the newest of them
+	ring      []entry    // without holes, up to head
 	bytes     int
 	early     map[uint64]store.Commit // what came after a hole
 	filling   bool
 	seen      store.Head // what the store said when it was last compared
+	readers   readers
 }
-
-// withdrawal is a message that was withdrawn.
-type withdrawal struct {
-	seq   uint64
-	frame []byte
-}
-
-// maxWithdrawals bounds those that are remembered: far more than can be
-// withdrawn while one reader has its turn.
-const maxWithdrawals = 256
 
 // entry is one message in memory.
 type entry struct {
@@ -177,7 +171,7 @@ func (f *Feeds) channel(name string) *channel {
 		s.used.MoveToFront(ch.elem)
 		return ch
 	}
-	ch := &channel{name: name, withdrawn: unknown}
+	ch := &channel{name: name, revised: unknown}
 	ch.elem = s.used.PushFront(ch)
 	s.m[name] = ch
 	f.chargeLocked(s, channelBytes)
@@ -220,7 +214,7 @@ func (f *Feeds) evictLocked(s *stripe) {
 	freed := 0
 	ch.mu.Lock()
 	freed, ch.ring, ch.bytes = ch.bytes, nil, 0
-	if f.hub.Channel(ch.name) == nil && !ch.filling {
+	if f.hub.Channel(ch.name) == nil && !ch.filling && ch.pinned == 0 {
 		ch.evicted = true
 		freed += channelBytes
 		delete(s.m, ch.name)
@@ -245,7 +239,7 @@ func (f *Feeds) load(ctx context.Context, name string) (*channel, error) {
 		return ch, nil
 	}
 	ch.mu.Lock()
-	recalls := ch.recalls
+	revisions := ch.revisions
 	ch.mu.Unlock()
 	head, err := f.storedHead(ctx, name)
 	if err != nil {
@@ -257,9 +251,9 @@ func (f *Feeds) load(ctx context.Context, name string) (*channel, error) {
 		ch.known, ch.epoch, ch.head = true, head.Epoch, head.Top
 	}
 	ch.seen = head
-	ch.withdrawn = head.Recalled
-	if ch.recalls != recalls {
-		ch.withdrawn = ch.head
+	ch.revised = head.Recalled
+	if ch.revisions != revisions {
+		ch.revised = ch.head
 	}
 	return ch, nil
 }
@@ -267,10 +261,10 @@ func (f *Feeds) load(ctx context.Context, name string) (*channel, error) {
 func (ch *channel) isKnown() bool {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	return ch.known && ch.withdrawn != unknown
+	return ch.known && ch.revised != unknown
 }
 
-// unknown stands for a head at withdrawal that was not looked up.
+// unknown stands for a head at the last revision that was not looked up.
 const unknown = ^uint64(0)
 
 func (f *Feeds) storedHead(ctx context.Context, name string) (store.Head, error) {
@@ -301,9 +295,12 @@ func (f *Feeds) apply(c store.Commit) {
 		}
 		before := ch.bytes
 		renewed := false
-		if c.Recall != nil {
-			f.withdrawLocked(ch, c.Recall)
-		} else {
+		switch {
+		case c.Recall != nil:
+			f.reviseLocked(ch, c.Epoch, c.Recall, 0)
+		case c.Edit != nil:
+			f.reviseLocked(ch, c.Epoch, c.Edit, c.Time)
+		default:
 			renewed = f.takeLocked(ch, c)
 		}
 		grown := ch.bytes - before
@@ -321,8 +318,8 @@ func (f *Feeds) takeLocked(ch *channel, c store.Commit) (renewed bool) {
 	m := c.Message
 	switch {
 	case !ch.known:
-		// What was withdrawn before is in the store; load will look.
-		ch.known, ch.epoch, ch.head, ch.withdrawn = true, c.Epoch, m.Seq-1, unknown
+		// What was revised before is in the store; load will look.
+		ch.known, ch.epoch, ch.head, ch.revised = true, c.Epoch, m.Seq-1, unknown
 	case ch.epoch != c.Epoch:
 		ch.renewLocked(c.Epoch, m.Seq-1)
 		renewed = true
@@ -334,7 +331,7 @@ func (f *Feeds) takeLocked(ch *channel, c store.Commit) (renewed bool) {
 		}
 		if len(ch.early) < maxEarly {
 			own := *m // what it points to is the store's
-			own.Data = bytes.Clone(m.Data)
+			own.Data, own.Meta.Mentions = bytes.Clone(m.Data), slices.Clone(m.Meta.Mentions)
 			ch.early[m.Seq] = store.Commit{Channel: c.Channel, Epoch: c.Epoch, Message: &own}
 		}
 		f.fillLocked(ch)
@@ -362,10 +359,9 @@ func (f *Feeds) deliverLocked(ch *channel, m *store.Message) {
 	if space := f.space(ch.name); space != nil && space.Count > 0 {
 		keep = min(keep, space.Count)
 	}
-	for len(ch.ring) > keep || ch.bytes > maxRingBytes && len(ch.ring) > 0 {
-		ch.bytes -= len(ch.ring[0].frame) + overhead
-		ch.ring[0] = entry{}
-		ch.ring = ch.ring[1:]
+	ch.trimLocked(keep)
+	if m.Recalled || m.Edited {
+		ch.noteLocked(m.Seq, f.sum(frame)) // so that it is no news when the store lists it
 	}
 	if m.Recalled {
 		f.hub.Deliver(ch.name, hub.Frame{Seq: m.Seq, JSON: frame})
@@ -383,34 +379,21 @@ func (f *Feeds) deliverLocked(ch *channel, m *store.Message) {
 	f.hub.Deliver(ch.name, out)
 }
 
-// withdrawLocked replaces a message by its stub and tells who has it.
-func (f *Feeds) withdrawLocked(ch *channel, m *store.Message) {
-	frame := protocol.AppendRecall(nil, ch.name, m.Seq, m.ID)
-	ch.recalls++
-	if ch.last = append(ch.last, withdrawal{m.Seq, frame}); len(ch.last) > maxWithdrawals {
-		ch.last = append([]withdrawal(nil), ch.last[maxWithdrawals/2:]...)
+// trimLocked forgets the oldest messages in memory, so that at most keep are left.
+func (ch *channel) trimLocked(keep int) {
+	for len(ch.ring) > keep || ch.bytes > maxRingBytes && len(ch.ring) > 0 {
+		ch.bytes -= len(ch.ring[0].frame) + overhead
+		ch.ring[0] = entry{}
+		ch.ring = ch.ring[1:]
 	}
-	if ch.known && ch.withdrawn != unknown {
-		ch.withdrawn = ch.head
-	}
-	if first := ch.first(); m.Seq >= first && m.Seq <= ch.head {
-		e := &ch.ring[m.Seq-first]
-		ch.bytes += len(frame) - len(e.frame)
-		e.frame, e.author = frame, ""
-	}
-	if c, ok := ch.early[m.Seq]; ok {
-		stub := *c.Message
-		stub.Recalled, stub.Event, stub.Data, stub.Sender = true, "", nil, protocol.Sender{}
-		c.Message = &stub
-		ch.early[m.Seq] = c
-	}
-	f.hub.Deliver(ch.name, hub.Frame{Seq: m.Seq, JSON: frame, Withdraws: true})
 }
 
 // renewLocked begins a channel anew whose history was lost.
 func (ch *channel) renewLocked(epoch string, head uint64) {
-	ch.epoch, ch.head, ch.withdrawn = epoch, head, unknown
+	ch.epoch, ch.head, ch.revised = epoch, head, unknown
 	ch.ring, ch.bytes, ch.early = nil, 0, nil
+	ch.last = nil
+	ch.readers.lower(head)
 }
 
 // tellRenewed sends every reader of a channel that began anew to its beginning:
@@ -424,20 +407,7 @@ func (f *Feeds) tellRenewed(ch *channel) {
 		f.metrics.Failures.Add(1) // the readers will be told of the gap when they read
 		head = store.Head{Epoch: epoch}
 	}
-	f.hub.Renew(ch.name, head.Floor+1, protocol.AppendGap(nil, ch.name, 1, head.Floor, head.Epoch))
-}
-
-// withdrawnSince gives the frames of the messages from..to that were withdrawn
-// since so many had been.
-func (ch *channel) withdrawnSince(recalls int, from, to uint64) (frames [][]byte) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	for _, w := range ch.last[max(0, len(ch.last)-(ch.recalls-recalls)):] {
-		if w.seq >= from && w.seq <= to {
-			frames = append(frames, w.frame)
-		}
-	}
-	return frames
+	f.hub.Renew(ch.name, head.Floor+1, protocol.AppendGap(nil, ch.name, 1, head.Floor, head.Epoch), ch.floorOf)
 }
 
 // readable is the seq of the oldest message in memory that the rules of its
@@ -462,19 +432,6 @@ func (ch *channel) readable(space *hub.Space) uint64 {
 // first is the seq of the oldest message in memory; head+1 when there is none.
 func (ch *channel) first() uint64 { return ch.head + 1 - uint64(len(ch.ring)) }
 
-// FrameOf is what a subscriber gets for a stored message.
-func FrameOf(channel string, m *store.Message) []byte {
-	if m.Recalled {
-		return protocol.AppendRecall(nil, channel, m.Seq, m.ID)
-	}
-	out := message(channel, m)
-	return protocol.AppendMsg(make([]byte, 0, len(m.Data)+len(channel)+200), &out)
-}
-
-func message(channel string, m *store.Message) protocol.Msg {
-	return protocol.Msg{Channel: channel, ID: m.ID, Seq: m.Seq, Event: m.Event, Data: m.Data, From: m.Sender, Time: m.Time}
-}
-
 // space gives the rules of a channel, nil when they were taken away.
 func (f *Feeds) space(channel string) *hub.Space {
 	namespace, err := protocol.Namespace("channel", channel)
@@ -494,6 +451,10 @@ func Fault(err error) *fault.Error {
 		return f
 	case errors.Is(err, store.ErrConflict):
 		return fault.New(fault.Conflict, "key: it was used for a request with other content")
+	case errors.Is(err, store.ErrDenied):
+		return fault.New(fault.Denied, "no right to do this in the conversation")
+	case errors.Is(err, store.ErrTooLarge):
+		return fault.Wrap(fault.TooLarge, err, "it is larger than what can be kept")
 	case errors.Is(err, store.ErrNotFound):
 		return fault.New(fault.NotFound, "there is no such message, or no longer")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

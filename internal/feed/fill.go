@@ -2,8 +2,6 @@ package feed
 
 import (
 	"context"
-	"math"
-	"slices"
 	"time"
 
 	"github.com/skein-realtime/skein/internal/hub"
@@ -97,59 +95,22 @@ func (f *Feeds) compareHeads(names []string) {
 			f.fillLocked(ch)
 		}
 		ch.seen = head
-		if ch.withdrawn != unknown && head.Recalled > ch.withdrawn {
-			ch.withdrawn = head.Recalled
+		if ch.revised != unknown && head.Recalled > ch.revised {
+			ch.revised = head.Recalled
 		}
 		ch.mu.Unlock()
 		if before.Epoch == head.Epoch && head.Recalls > before.Recalls {
-			if err := f.withdrawnElsewhere(ctx, ch, before.Top, head.Top); err != nil {
+			again, err := f.revisedElsewhere(ctx, ch, before.Top, head.Top)
+			if err != nil {
 				f.metrics.Failures.Add(1)
+			}
+			if again || err != nil {
 				ch.mu.Lock()
 				ch.seen = before // so that the next comparison looks again
 				ch.mu.Unlock()
 			}
 		}
 	}
-}
-
-// withdrawnElsewhere finds the messages that other processes have withdrawn since
-// the channel's top was since, up to the one that is top now, and withdraws them
-// here, too. What this process was told of is among them, and is passed over.
-func (f *Feeds) withdrawnElsewhere(ctx context.Context, ch *channel, since, top uint64) error {
-	list, err := f.store.Recalls(ctx, ch.name, since, math.MaxInt32)
-	if err != nil {
-		return err
-	}
-	for after := since; after < top; {
-		page, err := f.store.Read(ctx, store.Query{Channel: ch.name, After: after, Limit: turnMessages, Bytes: turnBytes})
-		if err != nil {
-			return err
-		}
-		for _, m := range page.Messages {
-			if after = m.Seq; m.Recalled {
-				list = append(list, m)
-			}
-		}
-		if !page.More {
-			break
-		}
-	}
-	ch.mu.Lock()
-	before := ch.bytes
-	for i := range list {
-		if !ch.knowsWithdrawnLocked(list[i].Seq) {
-			f.withdrawLocked(ch, &list[i])
-		}
-	}
-	grown := ch.bytes - before
-	ch.mu.Unlock()
-	f.charge(ch.name, grown)
-	return nil
-}
-
-// knowsWithdrawnLocked tells whether a message was withdrawn here lately.
-func (ch *channel) knowsWithdrawnLocked(seq uint64) bool {
-	return slices.ContainsFunc(ch.last, func(w withdrawal) bool { return w.seq == seq })
 }
 
 // Steps of retention: a small one at a time, so that publishers do not wait.

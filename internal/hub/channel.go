@@ -146,7 +146,7 @@ func (h *Hub) Subscribe(c *Conn, name string, space *Space, opt SubOptions) (fre
 	defer c.binding.Unlock()
 	s := &Sub{conn: c, ch: ch}
 	if opt.Log != nil {
-		s.cursor = &cursor{next: opt.Log.Next, echo: opt.Log.Echo, view: opt.Log.View, stage: stageBehind}
+		s.cursor = &cursor{next: opt.Log.Next, floor: opt.Log.Floor, echo: opt.Log.Echo, view: opt.Log.View, stage: stageBehind}
 	}
 	if opt.By == 0 {
 		opt.By = Asked

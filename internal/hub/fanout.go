@@ -34,6 +34,7 @@ type pend struct {
 	author *Conn  // whose message it is
 	own    []byte // what the author gets instead of frame; nil: the same
 	views  map[any][]byte
+	shows  bool // what an older message is now
 }
 
 // of gives what readers with a view get; nil: nothing is there for them.

@@ -86,11 +86,32 @@ type Space struct {
 	Count   int           // messages that a channel keeps; zero: all
 	Age     time.Duration // how long; zero: for ever
 
+	Chat *Chat // its channels are conversations; nil: they are not
+
 	// Of a doc namespace.
 	Patch  auth.Who
 	Places *auth.Places           // who may do what where; nil: nobody is held to places
 	Rules  []string               // their text
 	Check  func(raw []byte) error // what every version must fulfil; nil: anything
+}
+
+// Chat is the rules of a namespace whose channels are conversations.
+type Chat struct {
+	Direct    bool          // each is between two users; else they are groups
+	Follow    bool          // every connection of a member is subscribed
+	FromStart bool          // members see what was said before they came
+	Create    auth.Who      // who makes groups
+	Join      string        // of new groups: admins, members or open
+	Members   int           // of a group, at most; zero: 5000
+	Marks     int           // above so many members their marks are not told to each other; zero: 100
+	Edit      time.Duration // how long authors may edit a message; zero: not at all
+	Recall    time.Duration // the same for recalling it
+	Peers     string        // who may write to whom: any, known, or the namespace of channels that both must be members of
+
+	// The categories under which members who are away are told of messages, and of those
+	// that mention them; empty: they are not.
+	Alerts, Mentions string
+	AlertMembers     int // above so many members only mentions are told; zero: 200
 }
 
 // IsLog tells whether its channels keep their messages in order.

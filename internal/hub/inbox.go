@@ -52,6 +52,17 @@ func (h *Hub) HasUser(user string) bool {
 	return len(s.m[user]) > 0
 }
 
+// CountConns tells how many connections a user has.
+func (h *Hub) CountConns(user string) int {
+	s := h.userStripe(user)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.m[user])
+}
+
+// CountUsers tells how many users have a connection.
+func (h *Hub) CountUsers() int { return int(h.bound.Load()) }
+
 // EachUser calls fn for every user with a connection until it returns false. No lock
 // is held during the call.
 func (h *Hub) EachUser(fn func(user string) bool) {

@@ -25,6 +25,7 @@ const (
 type cursor struct {
 	mu    sync.Mutex // held while messages are handed to the connection
 	next  uint64     // seq of the message that it needs next
+	floor uint64     // it is not told what messages up to this seq have become
 	turn  uint32     // grows when the client asks for another place
 	stage stage
 	echo  bool // wants what its own connection published
@@ -37,6 +38,9 @@ type cursor struct {
 type Start struct {
 	Next uint64 // the first seq that is sent
 	Echo bool   // also what its own connection publishes
+	// Floor is the seq up to which messages are hidden: what they have become is not
+	// told, unless that says nothing of them. Zero: none is.
+	Floor uint64
 	// View is what may be seen of a document: a value that can be compared, under
 	// which [Frame].Views has what is sent. Nil: all of it.
 	View any
@@ -182,7 +186,7 @@ func (s *Sub) restart(at Start, wire []byte) {
 	if wire != nil {
 		s.conn.Outlet().SendControl(wire, nil)
 	}
-	c.next, c.echo, c.view = at.Next, at.Echo, at.View
+	c.next, c.floor, c.echo, c.view = at.Next, at.Floor, at.Echo, at.View
 	c.turn++
 	switch c.stage {
 	case stageLive:
@@ -196,15 +200,20 @@ func (s *Sub) restart(at Start, wire []byte) {
 }
 
 // Renew sends every reader of a log channel to another place after telling it
-// why with frame, which must not be dropped.
-func (h *Hub) Renew(channel string, next uint64, frame []byte) {
+// why with frame, which must not be dropped. floor gives what is hidden from one; nil:
+// nothing is.
+func (h *Hub) Renew(channel string, next uint64, frame []byte, floor func(*Conn) uint64) {
 	ch := h.Channel(channel)
 	if ch == nil {
 		return
 	}
 	for _, c := range ch.Conns() {
 		if s := c.subTo(ch); s != nil && s.cursor != nil {
-			s.restart(Start{Next: next, Echo: s.Place().Echo}, c.Encode(frame))
+			at := Start{Next: next, Echo: s.Place().Echo}
+			if floor != nil {
+				at.Floor = floor(c)
+			}
+			s.restart(at, c.Encode(frame))
 		}
 	}
 }
@@ -262,8 +271,11 @@ type Frame struct {
 	// that is missing leaves the live path.
 	Views map[any][]byte
 	// Withdraws says that the frame tells of an older message: it has no place of
-	// its own, and nobody may miss it.
+	// its own, and nobody may miss it who has that.
 	Withdraws bool
+	// Shows says that such a frame has the content of the message: it is not for those
+	// from whom that is hidden.
+	Shows bool
 }
 
 // Deliver hands frames of a log channel to its live subscribers. For one channel
@@ -277,7 +289,7 @@ func (h *Hub) Deliver(channel string, frames ...Frame) {
 		return
 	}
 	for _, f := range frames {
-		p := pend{frame: f.JSON, except: f.Except, seq: f.Seq, author: f.Author, own: f.Own, views: f.Views, kind: pendLog}
+		p := pend{frame: f.JSON, except: f.Except, seq: f.Seq, author: f.Author, own: f.Own, views: f.Views, shows: f.Shows, kind: pendLog}
 		if f.Withdraws {
 			p.kind = pendMust
 		}
@@ -412,7 +424,7 @@ func (w *worker) mustPass(p *part, batch []pend) int {
 		enc := t.encoding
 		for i := range batch {
 			f := &batch[i]
-			if f.seq >= c.next || !s.Live() {
+			if f.seq >= c.next || f.shows && f.seq <= c.floor || !s.Live() {
 				continue
 			}
 			b := enc.Append(make([]byte, 0, len(f.frame)+14), f.frame)

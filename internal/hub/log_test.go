@@ -211,7 +211,7 @@ func TestAskingForAnotherPlace(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	w.expect(p, "again", "2", "3", "4")
-	w.Renew("room:1", 1, []byte("gap"))
+	w.Renew("room:1", 1, []byte("gap"), nil)
 	if list := w.take(); len(list) != 1 || s.Place().Live || s.Place().Next != 1 {
 		t.Errorf("%d behind, at %+v", len(list), s.Place())
 	}
@@ -244,6 +244,17 @@ func TestWithdrawalsReachWhoHasTheMessage(t *testing.T) {
 	w.expect(has, "1", "2", "withdrawn", "3")
 	w.expect(lacks)
 	w.expect(full, "1", "2", "withdrawn") // a withdrawal does not wait for room
+	full.out.full.Store(false)
+	if _, err := w.Subscribe(&full.Conn, "room:1", logSpace, hub.SubOptions{Log: &hub.Start{Next: 4, Floor: 1}, Reply: func() []byte { return []byte("again") }}); err != nil {
+		t.Fatal(err)
+	}
+	w.Deliver("room:1",
+		hub.Frame{Seq: 1, JSON: []byte("edited"), Withdraws: true, Shows: true},
+		hub.Frame{Seq: 2, JSON: []byte("edited, too"), Withdraws: true, Shows: true},
+		hub.Frame{Seq: 1, JSON: []byte("withdrawn again"), Withdraws: true})
+	w.flush()
+	w.expect(has, "edited", "edited, too", "withdrawn again")
+	w.expect(full, "again", "edited, too", "withdrawn again") // the first is hidden from it
 }
 
 // TestNobodyMissesAMessageHoweverItReads lets readers join, fall behind, move

@@ -136,7 +136,10 @@ func call(_ context.Context, s *Session, f *protocol.Frame) error {
 	if err != nil {
 		return err
 	}
-	handler := s.srv.calls[method]
+	handler := s.srv.ownCall(method)
+	if handler == nil {
+		handler = s.srv.calls[method]
+	}
 	if handler == nil && s.srv.Hooks().Call == nil {
 		return fault.New(fault.NotFound, "method: %q is not known", method)
 	}

@@ -44,6 +44,8 @@ type Hooks struct {
 	Settle func(ctx context.Context, s *Session, user string, stamp uint64)
 	// IsMember tells whether a user is a member of a channel.
 	IsMember func(ctx context.Context, channel, user string) (bool, error)
+	// Converse tells whether a user may do verb in a conversation; its error says why not.
+	Converse func(ctx context.Context, space *hub.Space, verb auth.Verb, channel, user string) error
 	// Review is told of a session whose rights may have changed.
 	Review func(s *Session)
 	// Join subscribes a session to a channel, for the server's reasons; as long as it
@@ -75,9 +77,10 @@ type Message struct {
 	Channel string
 	Space   *hub.Space
 	Key     string
-	Notice  bool // it is a notice
-	Patch   bool // it is a patch of a document: Data is its operations, and Event cannot be changed
-	Allowed bool // what the rules say; may be changed, too
+	Notice  bool   // it is a notice
+	Patch   bool   // it is a patch of a document: Data is its operations, and Event cannot be changed
+	Edit    uint64 // the message with this seq gets other content; zero: it is a new one
+	Allowed bool   // what the rules say; may be changed, too, but not in a conversation
 
 	Event string
 	Data  []byte // raw JSON
@@ -210,14 +213,19 @@ func (s *Session) rebound(identity auth.Identity) {
 
 // right tells whether the session may do verb in a channel.
 func (s *Session) right(ctx context.Context, space *hub.Space, verb auth.Verb, channel string) (bool, error) {
-	if rule(space, verb) == auth.Member && s.srv.cfg.Hub.IsMember(&s.Conn, channel) {
+	if space.Chat == nil && rule(space, verb) == auth.Member && s.srv.cfg.Hub.IsMember(&s.Conn, channel) {
 		return true, nil
 	}
 	return s.srv.Right(ctx, space, verb, channel, s.Identity())
 }
 
-// Right tells whether an identity may do verb in a channel, also as a member.
+// Right tells whether an identity may do verb in a channel, also as a member. In a
+// conversation its error says why not: nobody is asked whether it may be all the same.
 func (srv *Server) Right(ctx context.Context, space *hub.Space, verb auth.Verb, channel string, identity auth.Identity) (bool, error) {
+	if space.Chat != nil {
+		err := srv.converse(ctx, space, verb, channel, identity)
+		return err == nil, err
+	}
 	if Allowed(space, verb, channel, identity) {
 		return true, nil
 	}
@@ -225,6 +233,30 @@ func (srv *Server) Right(ctx context.Context, space *hub.Space, verb auth.Verb, 
 		return false, nil
 	}
 	return srv.Hooks().IsMember(ctx, channel, identity.User)
+}
+
+// converse tells whether an identity may do verb in a conversation. Its members may, as
+// far as they may by their role; where the namespace says token, the token must say so, too.
+func (srv *Server) converse(ctx context.Context, space *hub.Space, verb auth.Verb, channel string, identity auth.Identity) error {
+	switch {
+	case identity.User == "":
+		return fault.New(fault.Unauthorized, "channel: a conversation is between users, and this connection has none")
+	case !Capable(space, verb, channel, identity) || srv.Hooks().Converse == nil:
+		return Denied(verb, channel)
+	}
+	return srv.Hooks().Converse(ctx, space, verb, channel, identity.User)
+}
+
+// Capable tells whether the rules of a conversation leave a verb to those of its members
+// who have this identity.
+func Capable(space *hub.Space, verb auth.Verb, channel string, identity auth.Identity) bool {
+	switch rule(space, verb) {
+	case auth.Server:
+		return false
+	case auth.Token:
+		return identity.Caps.Allows(channel, verb)
+	}
+	return true
 }
 
 // Admits refuses an identity that is not let in.

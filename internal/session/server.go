@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,6 +87,7 @@ type Server struct {
 	frames   map[string]FrameHandler
 	reserved map[reserved]FrameHandler
 	calls    map[string]CallHandler
+	own      []ownCalls
 	hooks    atomic.Pointer[Hooks]
 	running  sync.WaitGroup
 
@@ -120,15 +122,16 @@ func (s *Server) Handle(frameType string, fn FrameHandler) { s.frames[frameType]
 type reserved struct{ channel, frameType string }
 
 // HandleIn registers what answers a frame type that is also registered for all
-// channels, for one of the server's own channels, whose names begin with "@".
+// channels, for one of the server's own channels, whose names begin with "@", or, with "",
+// for frames that name no channel.
 func (s *Server) HandleIn(channel, frameType string, fn FrameHandler) {
 	s.reserved[reserved{channel, frameType}] = fn
 }
 
 // handler finds what answers a frame; nil: nothing does.
 func (s *Server) handler(f *protocol.Frame) FrameHandler {
-	if raw := f.Raw("channel"); len(raw) > 2 && (raw[1] == '@' || raw[1] == '\\') && len(s.reserved) > 0 {
-		channel, _ := protocol.Unquote(raw)
+	if raw := f.Raw("channel"); len(s.reserved) > 0 && (raw == nil || len(raw) > 2 && (raw[1] == '@' || raw[1] == '\\')) {
+		channel, _ := protocol.Unquote(raw) // "" when there is none
 		if fn := s.reserved[reserved{channel, f.Type}]; fn != nil {
 			return fn
 		}
@@ -138,6 +141,33 @@ func (s *Server) handler(f *protocol.Frame) FrameHandler {
 
 // HandleCall registers what answers the call of a method.
 func (s *Server) HandleCall(method string, fn CallHandler) { s.calls[method] = fn }
+
+// ownCalls are methods of the server itself.
+type ownCalls struct {
+	prefix string
+	there  func() bool
+	answer func(ctx context.Context, s *Session, method string, data []byte) ([]byte, error)
+}
+
+// HandleOwnCalls has the server itself answer the methods whose names begin with prefix,
+// whatever the application does, as long as there says so.
+func (s *Server) HandleOwnCalls(prefix string, there func() bool, answer func(ctx context.Context, s *Session, method string, data []byte) ([]byte, error)) {
+	s.own = append(s.own, ownCalls{prefix, there, answer})
+}
+
+// OwnCall tells whether a method is one that the server itself answers.
+func (s *Server) OwnCall(method string) bool { return s.ownCall(method) != nil }
+
+func (s *Server) ownCall(method string) CallHandler {
+	for _, o := range s.own {
+		if strings.HasPrefix(method, o.prefix) && o.there() {
+			return func(ctx context.Context, c *Session, data []byte) ([]byte, error) {
+				return o.answer(ctx, c, method, data)
+			}
+		}
+	}
+	return nil
+}
 
 // Hub is where the sessions' connections are.
 func (s *Server) Hub() *hub.Hub { return s.cfg.Hub }
@@ -167,8 +197,12 @@ func Jitter(span time.Duration) time.Duration {
 
 // Allowed tells whether a connection has the right to do verb in a channel.
 //
-// It does not know who is a member; see [Session.Space].
+// It does not know who is a member; see [Session.Space]. In a conversation nobody has a
+// right without being one.
 func Allowed(space *hub.Space, verb auth.Verb, channel string, id auth.Identity) bool {
+	if space.Chat != nil {
+		return false
+	}
 	return auth.Allowed(rule(space, verb), verb, channel, id)
 }
 
@@ -213,6 +247,8 @@ func (s *Session) Recheck() {
 		case space == nil: // its rules are gone
 		case reasons == 0:
 			why = "server" // it was there for what has ended
+		case space.Chat != nil && reasons&hub.Ordered == 0 && rule(space, auth.Sub) == auth.Token && !Capable(space, auth.Sub, ch.Name(), id):
+			// a member without the capability
 		case reasons&^hub.Asked != 0 || Allowed(space, auth.Sub, ch.Name(), id):
 			continue
 		}

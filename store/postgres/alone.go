@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,10 +22,15 @@ func (s *Store) writeAlone(ctx context.Context, g *group) ([]outcome, error) {
 		o = outcome{}
 		var b pgx.Batch
 		ensures := namesOf(g, s.known).queue(&b)
+		by := authorsOf(g, s.begun)
+		locks := by.queue(&b)
 		rest := append([]store.Command(nil), g.commands...)
 		n := queueSome(&b, rest)
 		answer := tx.SendBatch(ctx, &b)
 		epoch, err := readLock(answer, ensures)
+		if err == nil {
+			err = discard(answer, locks)
+		}
 		if err != nil {
 			_ = answer.Close()
 			return err
@@ -34,7 +40,10 @@ func (s *Store) writeAlone(ctx context.Context, g *group) ([]outcome, error) {
 				return err
 			}
 			if rest = rest[n:]; len(rest) == 0 {
-				return nil
+				if len(by.sizes) > 0 {
+					_, err = tx.Exec(ctx, sqlDropSizes, by.sizes)
+				}
+				return err
 			}
 			if rest[0], err = locateIn(ctx, tx, rest[0].(store.Recall)); errors.Is(err, store.ErrNotFound) {
 				o = outcome{err: err}
@@ -68,6 +77,8 @@ func namesOf(g *group, known *knownNames) *names {
 			if c.Channel != "" {
 				channels.lockOnly(c.Channel)
 			}
+		case store.EditMessage:
+			channels.lockOnly(c.Channel)
 		case store.PutSnapshot:
 			channels.lockOnly(c.Channel)
 		}
@@ -89,6 +100,8 @@ func queueSome(b *pgx.Batch, commands []store.Command) int {
 				return i
 			}
 			b.Queue(sqlRecall, []byte(c.Channel), clamp(c.Seq))
+		case store.EditMessage:
+			b.Queue(sqlEdit, []byte(c.Channel), clamp(c.Seq), packEvent(c.Event), filled(c.Data))
 		case store.PutSnapshot:
 			b.Queue(sqlPutSnapshot, []byte(c.Channel), clamp(c.Version), c.Time, c.Data, clamp(min(c.Floor, c.Version)))
 		}
@@ -111,6 +124,8 @@ func (o *outcome) read(answer pgx.BatchResults, sent []store.Command, epoch stri
 			one, err = readAppend(answer, c, epoch)
 		case store.Recall:
 			one, err = readRecall(answer, c, epoch)
+		case store.EditMessage:
+			one, err = readEdit(answer, c, epoch)
 		case store.PutSnapshot:
 			one, err = readSnapshot(answer, c)
 		}
@@ -133,7 +148,7 @@ func readAppend(answer pgx.BatchResults, a store.Append, epoch string) (outcome,
 		return outcome{}, err
 	}
 	done := make([]outcome, 1)
-	missing, err := readApplied(rows, []*group{{commands: []store.Command{a}}}, done, epoch)
+	missing, err := readApplied(rows, []*group{{commands: []store.Command{a}}}, done, epoch, a.Author != nil)
 	if err == nil && len(missing) > 0 {
 		err = errFault // it was made before, in the same transaction
 	}
@@ -173,4 +188,37 @@ func readRecall(answer pgx.BatchResults, r store.Recall, epoch string) (outcome,
 		o.commits = []store.Commit{{Channel: r.Channel, Epoch: epoch, Recall: &store.Message{Seq: r.Seq, ID: text, Time: time, Recalled: true}}}
 	}
 	return o, nil
+}
+
+// filled is data as the column has it after an edit: none is a stub's.
+func filled(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}
+
+func readEdit(answer pgx.BatchResults, c store.EditMessage, epoch string) (outcome, error) {
+	var time int64
+	var id, sender []byte
+	var document bool
+	err := answer.QueryRow().Scan(&time, &id, &sender, &document)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return outcome{err: store.ErrNotFound}, nil
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	if document {
+		return outcome{err: store.ErrMoved}, nil
+	}
+	m := &store.Message{Seq: c.Seq, ID: unpackID(id, time), Time: time, Event: c.Event, Data: filled(c.Data), Edited: true}
+	var ok bool
+	if m.Sender, m.Meta, ok = unpackSender(sender); !ok {
+		return outcome{}, fmt.Errorf("%w: the sender of a message with seq %d", errFault, c.Seq)
+	}
+	return outcome{
+		results: []store.Result{store.Edited{ID: m.ID}},
+		commits: []store.Commit{{Channel: c.Channel, Epoch: epoch, Edit: m, Time: c.Time}},
+	}, nil
 }

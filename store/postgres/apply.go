@@ -62,19 +62,19 @@ SELECT s.epoch, (
 	//
 	// Batches without versions have a statement of their own: to carry what only
 	// documents need along with every message would cost some percent.
-	sqlApply = applyAsked + applyKnown + `c.snapshot IS NULL` +
+	sqlApply = applyAsked + applyKnown + `c.snapshot IS NULL THEN 0` +
 		applyGiven + applyNames +
-		applyNumbered + `greatest(floor, CASE WHEN keep > 0 THEN seq - keep ELSE 0 END)) AS floor` +
+		applyOrder + applyNumbered + `greatest(floor, CASE WHEN keep > 0 THEN seq - keep ELSE 0 END)) AS floor` +
 		applyMessages +
-		applyHeads + applyEnds + applyUpdate + applyRest
+		applyHeads + applyEnds + applyUpdate + applyLitters + applyAnswer + applyEnd
 
 	sqlApplyVersions = applyAsked + `, c.snapshot` +
-		applyKnown + `CASE i.version WHEN 0 THEN c.snapshot IS NULL WHEN c.top + 1 THEN c.top = 0 OR c.snapshot IS NOT NULL ELSE false END` +
+		applyKnown + `CASE i.version WHEN 0 THEN c.snapshot IS NULL WHEN c.top + 1 THEN c.top = 0 OR c.snapshot IS NOT NULL ELSE false END THEN 0` +
 		applyGiven + `, $13::int8[]` + applyNames + `version, ` +
-		applyNumbered + `greatest(floor, CASE WHEN keep > 0 THEN least(seq - keep, CASE WHEN version > 0 THEN coalesce(snapshot, 0) END) ELSE 0 END)) AS floor,
+		applyOrder + applyNumbered + `greatest(floor, CASE WHEN keep > 0 THEN least(seq - keep, CASE WHEN version > 0 THEN coalesce(snapshot, 0) END) ELSE 0 END)) AS floor,
 		max(CASE WHEN version > 0 THEN coalesce(snapshot, 0) END) AS snapshot` +
 		applyMessages + ` + CASE WHEN version > 0 THEN '-9223372036854775808'::int8 ELSE 0 END` +
-		applyHeads + `, snapshot` + applyEnds + `, snapshot` + applyUpdate + `, snapshot = excluded.snapshot` + applyRest
+		applyHeads + `, snapshot` + applyEnds + `, snapshot` + applyUpdate + `, snapshot = excluded.snapshot` + applyLitters + applyAnswer + applyEnd
 
 	applyAsked = `
 WITH asked AS (
@@ -85,7 +85,7 @@ WITH asked AS (
 			WHEN c.id IS NULL THEN 3
 			WHEN k.seq IS NULL THEN CASE WHEN `
 
-	applyGiven = ` THEN 0 ELSE 4 END
+	applyGiven = ` ELSE 4 END
 			WHEN k.content IS NOT DISTINCT FROM i.content THEN 1
 			ELSE 2
 		END AS state
@@ -95,13 +95,15 @@ WITH asked AS (
 	applyNames = `)
 		WITH ORDINALITY AS i(grp, name, time, id, event, sender, data, keep, key, content, expires, whole_id, `
 
-	applyNumbered = `ord)
+	applyOrder = `ord)
 	LEFT JOIN LATERAL (
 		SELECT * FROM channel WHERE channel.name = i.name OFFSET 0
 	) AS c ON true
 	LEFT JOIN LATERAL (
 		SELECT * FROM idem WHERE idem.channel = c.id AND idem.key = i.key OFFSET 0
-	) AS k ON k.expires >= i.time
+	) AS k ON k.expires >= i.time`
+
+	applyNumbered = `
 ), judged AS (
 	SELECT asked.*, bool_or(state >= 2) OVER (PARTITION BY grp) AS bad FROM asked
 ), numbered AS MATERIALIZED (
@@ -133,13 +135,17 @@ WITH asked AS (
 	applyUpdate = ` FROM ends
 	ON CONFLICT (id) DO UPDATE SET top = excluded.top, floor = excluded.floor`
 
-	applyRest = `
+	applyLitters = `
 ), litters AS (
 	INSERT INTO litter (channel)
 	SELECT channel FROM ends WHERE floor > swept AND old_floor <= swept
 	ON CONFLICT DO NOTHING
-)
-SELECT state, CASE state WHEN 0 THEN seq ELSE first END, first_id FROM numbered ORDER BY ord`
+)`
+
+	applyAnswer = `
+SELECT state, CASE state WHEN 0 THEN seq ELSE first END, first_id`
+
+	applyEnd = ` FROM numbered ORDER BY ord`
 )
 
 // States of a command, as sqlApply gives them.
@@ -149,10 +155,11 @@ const (
 	stateConflict
 	stateMissing // the channel has to be made first
 	stateMoved   // the document has another version, or the channel is none
+	stateDenied  // its author may not write
 )
 
-// columns are the commands of a batch, a list for each parameter of sqlApply and
-// sqlApplyVersions.
+// columns are the commands of a batch, a list for each parameter of sqlApply,
+// sqlApplyVersions and sqlApplyAuthors.
 type columns struct {
 	group                   []int32
 	name                    [][]byte
@@ -164,6 +171,7 @@ type columns struct {
 	wholeID                 [][]byte
 	version                 []int64
 	versions                bool // there is one
+	authors                 authorColumns
 }
 
 func (c *columns) add(group int, a *store.Append) {
@@ -172,12 +180,13 @@ func (c *columns) add(group int, a *store.Append) {
 	c.time = append(c.time, a.Time)
 	c.id = append(c.id, packID(a.ID, a.Time))
 	c.event = append(c.event, packEvent(a.Event))
-	c.sender = append(c.sender, packSender(a.Sender))
+	c.sender = append(c.sender, packSender(a.Sender, &a.Meta))
 	c.data = append(c.data, a.Data)
 	c.keep = append(c.keep, int64(a.Keep))
 	c.expires = append(c.expires, a.Expires)
 	c.version = append(c.version, clamp(a.Version))
 	c.versions = c.versions || a.Version != 0
+	c.authors.add(len(c.group)-1, a.Author)
 	if len(a.Key) == 0 {
 		c.key, c.content, c.wholeID = append(c.key, nil), append(c.content, nil), append(c.wholeID, nil)
 		return
@@ -192,6 +201,10 @@ func (c *columns) queue(b *pgx.Batch) {
 	arguments := []any{c.group, c.name, c.time, c.id, c.event, c.sender, c.data, c.keep, c.key, c.content, c.expires, c.wholeID}
 	if c.versions {
 		b.Queue(sqlApplyVersions, append(arguments, c.version)...)
+		return
+	}
+	if by := &c.authors; len(by.author) > 0 {
+		b.Queue(sqlApplyAuthors, append(arguments, by.author, by.one, by.two, by.alert)...)
 		return
 	}
 	b.Queue(sqlApply, arguments...)
@@ -233,24 +246,34 @@ func (s *Store) writeOnce(ctx context.Context, batch []*group, done []outcome, s
 	}
 	defer conn.Release()
 	var cols columns
+	var by authors
 	channels := newNames(s.known, sure)
 	for i, g := range batch {
 		for _, c := range g.commands {
 			a := c.(store.Append)
 			cols.add(i, &a)
 			channels.add(a.Channel)
+			by.add(&a, s.begun)
 		}
 	}
 	var b pgx.Batch
 	ensures := channels.queue(&b)
+	locks := by.queue(&b)
 	cols.queue(&b)
+	drops := by.queueEnd(&b)
 	answer := conn.SendBatch(ctx, &b)
 	epoch, err := readLock(answer, ensures)
 	if err == nil {
+		err = discard(answer, locks)
+	}
+	if err == nil {
 		var rows pgx.Rows
 		if rows, err = answer.Query(); err == nil {
-			missing, err = readApplied(rows, batch, done, epoch)
+			missing, err = readApplied(rows, batch, done, epoch, len(cols.authors.author) > 0)
 		}
+	}
+	if err == nil {
+		err = discard(answer, drops)
 	}
 	// The commit is the last answer, so that only this error says how it ended.
 	if closed := answer.Close(); err == nil {
@@ -260,6 +283,11 @@ func (s *Store) writeOnce(ctx context.Context, batch []*group, done []outcome, s
 		return nil, err
 	}
 	channels.learn()
+	for i, g := range batch {
+		if g.authors && done[i].err == nil && len(done[i].results) > 0 {
+			s.learnBegun(g)
+		}
+	}
 	return missing, nil
 }
 
@@ -275,9 +303,11 @@ func readLock(answer pgx.BatchResults, ensures int) (epoch string, err error) {
 	return epoch, err
 }
 
-// readApplied reads the answer of sqlApply.
-func readApplied(rows pgx.Rows, batch []*group, done []outcome, epoch string) (missing []int, err error) {
+// readApplied reads the answer of sqlApply, or of sqlApplyAuthors: that tells besides
+// whether the channel of a message has got members.
+func readApplied(rows pgx.Rows, batch []*group, done []outcome, epoch string, authors bool) (missing []int, err error) {
 	defer rows.Close()
+	told := map[string]bool(nil) // which have begun with an earlier message
 	for i, g := range batch {
 		o := outcome{results: make([]store.Result, 0, len(g.commands))}
 		absent := false
@@ -292,19 +322,38 @@ func readApplied(rows pgx.Rows, batch []*group, done []outcome, epoch string) (m
 			var state int32
 			var seq *int64
 			var first []byte
-			if err := rows.Scan(&state, &seq, &first); err != nil {
+			began := false
+			var err error
+			if authors {
+				var members bool
+				err = rows.Scan(&state, &seq, &first, &members)
+				began = members
+			} else {
+				err = rows.Scan(&state, &seq, &first)
+			}
+			if err != nil {
 				return nil, err
 			}
 			a := c.(store.Append)
 			switch state {
 			case stateStored:
-				o.append(epoch, uint64(*seq), &a)
+				if began && !told[a.Channel] {
+					if told == nil {
+						told = make(map[string]bool)
+					}
+					told[a.Channel] = true
+				} else {
+					began = false
+				}
+				o.append(epoch, uint64(*seq), &a, began)
 			case stateDuplicate:
 				o.results = append(o.results, store.Appended{Epoch: epoch, Seq: uint64(*seq), ID: unpackWholeID(first), Duplicate: true})
 			case stateConflict:
 				o.err = cmp.Or(o.err, store.ErrConflict) // the first one counts
 			case stateMoved:
 				o.err = cmp.Or(o.err, store.ErrMoved)
+			case stateDenied:
+				o.err = cmp.Or(o.err, store.ErrDenied)
 			case stateMissing:
 				absent = true
 			}
@@ -323,10 +372,10 @@ func readApplied(rows pgx.Rows, batch []*group, done []outcome, epoch string) (m
 }
 
 // append notes a message that was stored.
-func (o *outcome) append(epoch string, seq uint64, a *store.Append) {
-	o.results = append(o.results, store.Appended{Epoch: epoch, Seq: seq, ID: a.ID})
+func (o *outcome) append(epoch string, seq uint64, a *store.Append, began bool) {
+	o.results = append(o.results, store.Appended{Epoch: epoch, Seq: seq, ID: a.ID, Began: began})
 	o.commits = append(o.commits, store.Commit{Channel: a.Channel, Epoch: epoch, Message: &store.Message{
-		Seq: seq, ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender,
+		Seq: seq, ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender, Meta: a.Meta,
 	}})
 }
 
@@ -369,15 +418,19 @@ func (n *names) lockOnly(channel string) {
 // come before the lock.
 func (n *names) queue(b *pgx.Batch) (ensures int) {
 	if len(n.new) > 0 {
-		spaces := slices.Clone(n.namespaces)
-		slices.SortFunc(spaces, slices.Compare)
-		spaces = slices.CompactFunc(spaces, slices.Equal)
-		b.Queue(sqlEnsureNamespaces, spaces)
+		b.Queue(sqlEnsureNamespaces, compact(n.namespaces))
 		b.Queue(sqlEnsure, n.new, n.namespaces)
 		ensures = 2
 	}
 	b.Queue(sqlLock, n.all)
 	return ensures
+}
+
+// compact gives each name once.
+func compact(names [][]byte) [][]byte {
+	names = slices.Clone(names)
+	slices.SortFunc(names, slices.Compare)
+	return slices.CompactFunc(names, slices.Equal)
 }
 
 // learn remembers that the channels are there.

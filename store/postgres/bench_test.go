@@ -117,3 +117,9 @@ func place(b *testing.B) storetest.Opener {
 func BenchmarkUsers(b *testing.B) { storetest.BenchmarkUsers(b, place(b)) }
 
 func BenchmarkPush(b *testing.B) { storetest.BenchmarkPush(b, place(b)) }
+
+func BenchmarkConversations(b *testing.B) { storetest.BenchmarkConversations(b, place(b)) }
+
+func BenchmarkMarkMember(b *testing.B) { storetest.BenchmarkMarkMember(b, place(b)) }
+
+func BenchmarkSpeak(b *testing.B) { storetest.BenchmarkSpeak(b, place(b)) }

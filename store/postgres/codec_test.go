@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/protocol"
 	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 func TestIDsComeBackAsTheyWere(t *testing.T) {
@@ -48,14 +50,25 @@ func TestSendersComeBackAsTheyWere(t *testing.T) {
 		if rapid.Bool().Draw(t, "usual") {
 			want.Connection = id.NewConnection().String()
 		}
-		got, ok := unpackSender(packSender(want))
+		meta := store.Meta{Reply: rapid.SampledFrom([]uint64{0, 0, 1, 1 << 63}).Draw(t, "reply"), Mentions: rapid.SliceOfN(rapid.String(), 0, 3).Draw(t, "mentions")}
+		if len(meta.Mentions) == 0 {
+			meta.Mentions = nil
+		}
+		packed := packSender(want, &meta)
+		got, m, ok := unpackSender(packed)
 		if diff := cmp.Diff(want, got); !ok || diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(meta, m); diff != "" {
+			t.Errorf("what is beside (-want +got):\n%s", diff)
+		}
+		if plain := packSender(want, &store.Meta{}); !tables.HasMeta(&meta) && !bytes.Equal(plain, packed) {
+			t.Errorf("%+v alone takes %x and %x", want, plain, packed)
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		// Whatever is in the database, reading it does not panic.
-		if s, ok := unpackSender(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")); !ok && len(s.Connection) > 0 {
+		if s, m, ok := unpackSender(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")); !ok && (len(s.Connection) > 0 || tables.HasMeta(&m)) {
 			t.Errorf("a sender that is not readable has a connection")
 		}
 	})
@@ -115,6 +128,8 @@ func TestWhatFitsIntoABatch(t *testing.T) {
 		return &group{bytes: 1, commands: []store.Command{store.Append{Channel: channel, Key: []byte(key)}}}
 	}
 	large := func(bytes int) *group { return &group{bytes: bytes, commands: []store.Command{store.Append{}}} }
+	spoken := &group{authors: true, commands: []store.Command{store.Append{Channel: "s", Author: &store.Author{}}}}
+	patch := &group{versions: true, commands: []store.Command{store.Append{Channel: "d", Version: 1}}}
 	alone := &group{alone: true, commands: []store.Command{store.Recall{}}}
 	twice := &group{commands: []store.Command{store.Append{Key: []byte("k")}, store.Append{Key: []byte("k")}}}
 	for name, c := range map[string]struct {
@@ -124,6 +139,9 @@ func TestWhatFitsIntoABatch(t *testing.T) {
 		"without keys":        {[]*group{large(1), large(1), large(1)}, 3},
 		"other keys":          {[]*group{keyed("a", "1"), keyed("a", "2"), keyed("b", "1")}, 3},
 		"the same key":        {[]*group{keyed("a", "1"), keyed("a", "2"), keyed("a", "1")}, 2},
+		"members":             {[]*group{large(1), spoken, spoken, large(1)}, 4},
+		"members, a document": {[]*group{spoken, large(1), patch}, 2},
+		"a document, members": {[]*group{patch, large(1), spoken}, 2},
 		"a recall comes":      {[]*group{large(1), alone}, 1},
 		"a recall is first":   {[]*group{alone, large(1)}, 1},
 		"twice in one comes":  {[]*group{large(1), twice}, 1},

@@ -73,7 +73,7 @@ func wrap(ctx context.Context, doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMoved), errors.Is(err, store.ErrTooLarge),
+	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMoved), errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrDenied),
 		errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUnavailable), errors.Is(err, errFault):
 		return err
 	case ctx.Err() != nil && !isPgError(err):

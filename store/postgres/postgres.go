@@ -1,5 +1,5 @@
 // Package postgres is the store of several nodes: messages, documents, members,
-// schedules, denials, users, pushes and campaigns in a PostgreSQL database, which any
+// conversations, schedules, denials, users, pushes and campaigns in a PostgreSQL database, which any
 // number of processes may use at once.
 //
 // It keeps its tables in a schema of its own (skein, unless the configuration
@@ -27,13 +27,14 @@
 // has one statement decide, number and insert everything. The lock on the head
 // is what makes the seq dense in the order of commits, whichever node appends.
 // The statement leaves out a group whose key was used for other content, and
-// nothing else of the batch suffers. Groups with a recall or a snapshot, and those
-// that append to a document twice, take a transaction of their own. A group that touches channels of several writers goes to one more
+// nothing else of the batch suffers; and so it does with one whose author is no member
+// who may write, whose memberships are locked before. Groups with a recall, an edit or a
+// snapshot, and those that append to a document twice, take a transaction of their own. A group that touches channels of several writers goes to one more
 // writer, which holds the lanes of the others while it commits, so that what is
 // told to [store.Options.Committed] stays in order.
 //
-// Groups of memberships have a writer of their own, and so have the other kinds of
-// store/internal/tables: schedules and denials; users and campaigns; pushes; what
+// Groups of memberships have a writer of their own, and so have marks of members and the
+// other kinds of store/internal/tables: schedules and denials; users and campaigns; pushes; what
 // users do with them; and the steps of work that goes through many users, of which
 // each has a transaction of its own. The others take what waits for them in one
 // transaction, too, and what the groups need is locked in an order that all nodes
@@ -132,7 +133,8 @@ type Store struct {
 	pushing       sync.Mutex   // held while pushes are committed and told
 	writers       sync.WaitGroup
 	seed          maphash.Seed
-	known         *knownNames
+	known         *knownNames // channels that are there
+	begun         *knownNames // direct ones that have their members
 	numbers       numbering
 
 	away   atomic.Bool // the database did not answer last time
@@ -184,7 +186,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		seed:    maphash.MakeSeed(),
 	}
 	s.tableReader = tables.NewReader("postgres", s.lend)
-	s.known = newKnownNames(s.seed)
+	s.known, s.begun = newKnownNames(s.seed), newKnownNames(s.seed)
 	s.life, s.end = context.WithCancel(context.Background())
 	// One more for groups of several writers, those of the tables, one for trims.
 	if s.writes, err = d.pool(cfg.Writers+1+tableLanes+1, true); err != nil {

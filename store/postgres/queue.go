@@ -14,6 +14,7 @@ type group struct {
 	touches  uint64 // the lanes of its channels, a bit for each
 	alone    bool   // needs a transaction of its own
 	versions bool   // has appends to documents
+	authors  bool   // has messages of members
 	tables   bool   // is about what the package tables does
 	bytes    int
 

@@ -178,15 +178,17 @@ func (m *messageScan) targets() []any {
 
 func (m *messageScan) message() (store.Message, error) {
 	out := store.Message{Seq: uint64(*m.seq), ID: unpackID(m.id, *m.time), Time: *m.time, Recalled: *m.recalled}
-	if out.Recalled {
+	if out.Recalled && m.data == nil {
 		return out, nil
 	}
+	// What was recalled has no data; what was edited has some, if only an empty text.
+	out.Recalled, out.Edited = false, out.Recalled
 	out.Event, out.Data = protocol.DefaultEvent, m.data
 	if m.event != nil {
 		out.Event = string(m.event)
 	}
 	var ok bool
-	if out.Sender, ok = unpackSender(m.sender); !ok {
+	if out.Sender, out.Meta, ok = unpackSender(m.sender); !ok {
 		return out, fmt.Errorf("%w: the sender of a message with seq %d", errFault, out.Seq)
 	}
 	return out, nil

@@ -6,7 +6,7 @@ import (
 	"github.com/skein-realtime/skein/store"
 )
 
-// Withdrawing a message.
+// Withdrawing a message, and editing one.
 const (
 	// Where a message with an id is. $1 and $2 are its time and its random bytes,
 	// $3 its text: the namespaces are few, so each is tried.
@@ -29,19 +29,35 @@ SELECT c.name, f.seq FROM found f CROSS JOIN LATERAL (
 
 	sqlRecall = `
 WITH target AS MATERIALIZED (
-	SELECT m.channel, m.age & 281474976710655 AS time, m.id, m.recalled, c.top
+	SELECT m.channel, m.age & 281474976710655 AS time, m.id, m.recalled IS NOT NULL AND m.data IS NULL AS already, c.top
 	FROM channel c CROSS JOIN LATERAL (
 		SELECT * FROM message WHERE channel = c.id AND seq = $2 OFFSET 0
 	) AS m
 	WHERE c.name = $1 AND c.floor < $2
 ), wiped AS (
 	UPDATE message SET event = NULL, sender = NULL, data = NULL, recalled = (SELECT top FROM target)
-	WHERE channel = (SELECT channel FROM target WHERE recalled IS NULL) AND seq = $2
+	WHERE channel = (SELECT channel FROM target WHERE NOT already) AND seq = $2
 ), noted AS (
 	UPDATE channel SET recalled = (SELECT top FROM target), recalls = recalls + 1
-	WHERE id = (SELECT channel FROM target WHERE recalled IS NULL)
+	WHERE id = (SELECT channel FROM target WHERE NOT already)
 )
-SELECT time, id, recalled IS NOT NULL FROM target`
+SELECT time, id, already FROM target`
+
+	sqlEdit = `
+WITH target AS MATERIALIZED (
+	SELECT m.channel, m.age & 281474976710655 AS time, m.id, m.sender, c.snapshot IS NOT NULL AS document, c.top
+	FROM channel c CROSS JOIN LATERAL (
+		SELECT * FROM message WHERE channel = c.id AND seq = $2 AND (recalled IS NULL OR data IS NOT NULL) OFFSET 0
+	) AS m
+	WHERE c.name = $1 AND c.floor < $2
+), edited AS (
+	UPDATE message SET event = $3::bytea, data = $4::bytea, recalled = (SELECT top FROM target)
+	WHERE channel = (SELECT channel FROM target WHERE NOT document) AND seq = $2
+), noted AS (
+	UPDATE channel SET recalled = (SELECT top FROM target), recalls = recalls + 1
+	WHERE id = (SELECT channel FROM target WHERE NOT document)
+)
+SELECT time, id, sender, document FROM target`
 )
 
 // locate finds the channel of a message that is to be withdrawn by its id

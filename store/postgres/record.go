@@ -7,6 +7,8 @@ import (
 
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // newEpoch draws an epoch of 65 random bits.
@@ -100,11 +102,17 @@ func unpackWholeID(kept []byte) string {
 const (
 	connectionText = iota
 	connectionID   // the 16 bytes of an id.Connection
+	metaText       // with its length before it, and behind it what the message says beside its data
+	metaID         // as metaText, with the 16 bytes
 )
 
 // packSender gives message.sender: the user and the device with their lengths
-// before them, and the connection to the end. Nil: nobody.
-func packSender(s protocol.Sender) []byte {
+// before them, and the connection behind its form; then what the message says beside its
+// data, if that is anything. Nil: nobody, and nothing.
+func packSender(s protocol.Sender, m *store.Meta) []byte {
+	if tables.HasMeta(m) {
+		return packMeta(s, m)
+	}
 	if s == (protocol.Sender{}) {
 		return nil
 	}
@@ -120,31 +128,69 @@ func packSender(s protocol.Sender) []byte {
 	return append(append(b, connectionText), s.Connection...)
 }
 
+func packMeta(s protocol.Sender, m *store.Meta) []byte {
+	var b []byte
+	for _, field := range []string{s.User, s.Device} {
+		b = append(binary.AppendUvarint(b, uint64(len(field))), field...)
+	}
+	if c, ok := id.ParseConnection(s.Connection); ok {
+		b = append(append(b, metaID), c[:]...)
+	} else {
+		b = append(binary.AppendUvarint(append(b, metaText), uint64(len(s.Connection))), s.Connection...)
+	}
+	return tables.AppendMeta(b, m)
+}
+
 // unpackSender tells with ok whether b is what packSender made.
-func unpackSender(b []byte) (s protocol.Sender, ok bool) {
+func unpackSender(b []byte) (s protocol.Sender, m store.Meta, ok bool) {
 	if b == nil {
-		return s, true
+		return s, m, true
 	}
 	for _, field := range []*string{&s.User, &s.Device} {
-		n, size := binary.Uvarint(b)
-		if size <= 0 || n > uint64(len(b)-size) {
-			return s, false
+		if *field, b, ok = cutText(b); !ok {
+			return s, m, false
 		}
-		*field, b = string(b[size:size+int(n)]), b[size+int(n):]
 	}
 	if len(b) == 0 {
-		return s, true
+		return s, m, true
 	}
-	if b[0] == connectionText {
-		s.Connection = string(b[1:])
-		return s, true
-	}
+	form, b := b[0], b[1:]
 	var c id.Connection
-	if b[0] != connectionID || copy(c[:], b[1:]) != len(c) || len(b) != 1+len(c) {
-		return s, false
+	switch form {
+	case connectionText:
+		s.Connection = string(b)
+		return s, m, true
+	case connectionID, metaID:
+		if len(b) < len(c) || form == connectionID && len(b) > len(c) {
+			return s, m, false
+		}
+		b = b[copy(c[:], b):]
+	case metaText:
+		if s.Connection, b, ok = cutText(b); !ok {
+			return s, m, false
+		}
+	default:
+		return s, m, false
 	}
-	s.Connection = c.String()
-	return s, true
+	if form == metaText || form == metaID {
+		if m, ok = tables.ParseMeta(b); !ok {
+			s.Connection = ""
+			return s, m, false
+		}
+	}
+	if form != metaText {
+		s.Connection = c.String()
+	}
+	return s, m, true
+}
+
+// cutText takes a text with its length before it off b.
+func cutText(b []byte) (text string, rest []byte, ok bool) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return "", b, false
+	}
+	return string(b[size : size+int(n)]), b[size+int(n):], true
 }
 
 // packEvent gives message.event, which spares the usual one.

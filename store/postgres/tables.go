@@ -66,6 +66,41 @@ func (t tx) QueryThrough(ctx context.Context, query string, row func(tables.Scan
 	return tx{t.numbers, begun}.QueryOnce(ctx, query, row, args...)
 }
 
+// sqlMessages gives messages by their places, each with its place in the list.
+const sqlMessages = `
+SELECT w.place, ` + messageColumns + ` FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w(channel, seq, place)
+CROSS JOIN LATERAL (SELECT * FROM message WHERE channel = w.channel::int4 AND seq = w.seq OFFSET 0) AS m`
+
+// Messages implements [tables.Tx].
+func (t tx) Messages(ctx context.Context, at []tables.At) ([]*store.Message, error) {
+	list := make([]*store.Message, len(at))
+	if len(at) == 0 {
+		return list, nil
+	}
+	channels, seqs := make([]int64, len(at)), make([]int64, len(at))
+	for i, a := range at {
+		channels[i], seqs[i] = a.Channel, a.Seq
+	}
+	rows, err := t.session.Query(ctx, sqlMessages, channels, seqs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var place int64
+		var m messageScan
+		if err := rows.Scan(append([]any{&place}, m.targets()...)...); err != nil {
+			return nil, err
+		}
+		message, err := m.message()
+		if err != nil {
+			return nil, err
+		}
+		list[place-1] = &message
+	}
+	return list, rows.Err()
+}
+
 func eachRow(rows pgx.Rows, row func(tables.Scan) error) error {
 	defer rows.Close()
 	for rows.Next() {
@@ -105,6 +140,7 @@ func dollars(query string) string {
 // no push to one waits for one to a million.
 const (
 	laneMembers = 1 + iota // after that of groups of several writers
+	laneMarks              // of members
 	laneRest               // schedules and denials
 	laneUsers              // and categories and campaigns
 	lanePush
@@ -119,14 +155,16 @@ func tableLane(group []store.Command) int {
 		return laneBulk
 	}
 	switch group[0].(type) {
-	case store.AddMembers, store.RemoveMembers:
+	case store.AddMembers, store.RemoveMembers, store.Admit, store.Dismiss, store.SetRole, store.PutGroup, store.SetAlerts:
 		return laneMembers
-	case store.PutUsers, store.DeleteUsers, store.MuteCategory, store.PutCategory, store.DeleteCategory,
+	case store.MarkMember:
+		return laneMarks
+	case store.PutUsers, store.DeleteUsers, store.BlockPeer, store.MuteCategory, store.PutCategory, store.DeleteCategory,
 		store.PutCampaign, store.ClaimCampaign, store.AddToCampaign, store.DeleteCampaign:
 		return laneUsers
 	case store.Push, store.Broadcast, store.RecallPush, store.Wake, store.Expire, store.Prune:
 		return lanePush
-	case store.Settle, store.MarkRead, store.Collect, store.Escalated:
+	case store.Settle, store.MarkRead, store.ClearPushed, store.Collect, store.Escalated:
 		return laneInbox
 	}
 	return laneRest

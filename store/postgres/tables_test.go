@@ -295,6 +295,11 @@ func TestCheckNamesWhatIsWrongWithTheTables(t *testing.T) {
 		{`INSERT INTO skein.member VALUES ('', '', 1)`, `DELETE FROM skein.member WHERE channel = ''`, `channel "": user "" is a member`},
 		{`UPDATE skein.schedule SET due = 4`, `UPDATE skein.schedule SET due = until`, `schedule "daily": when it can be claimed does not agree`},
 		{`UPDATE skein.counter SET n = n - 1`, `UPDATE skein.counter SET n = n + 1`, `denial of user "eve", token "": its seq 1 is beyond the last one, 0`},
+		{`UPDATE skein.member SET role = 9 WHERE user_id = 'alice'`, `UPDATE skein.member SET role = 2`, `channel "room:sample": member "alice" has the role 9 and the alerts 0`},
+		{`UPDATE skein.member SET role = 4`, `UPDATE skein.member SET role = 2`, `channel "room:sample": it has 2 owners`},
+		{`UPDATE skein.member SET delivered = 7 WHERE user_id = 'alice'`, `UPDATE skein.member SET delivered = 0`, `channel "room:sample": the marks of member "alice" make no sense: 7 were delivered of 0`},
+		{`INSERT INTO skein.alert VALUES ('room:sample', 1)`, `DELETE FROM skein.alert`, `channel "room:sample": absent members are to be told of message 1, and it ends at 0`},
+		{`INSERT INTO skein.conversation VALUES ('a', NULL, 0, 1, 1)`, `DELETE FROM skein.conversation`, `group "a": it has the rule 0 and the version 1`},
 		{`DELETE FROM skein.counter WHERE name = 'seen'`, `INSERT INTO skein.counter VALUES ('seen', 0)`, `of the 6 counters 5 are there`},
 	} {
 		server.Exec(t, url, tt.damage)

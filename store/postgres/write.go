@@ -68,7 +68,19 @@ func (s *Store) plan(ctx context.Context, g *group) error {
 			if c.Version != 0 {
 				g.versions = true
 			}
-			g.bytes += len(c.Channel) + len(c.Data) + len(c.Event) + len(c.Sender.User) + len(c.Sender.Device) + 256
+			speech, err := tables.CheckSpeech(&c)
+			if err != nil {
+				return fmt.Errorf("postgres: command %d: append: %w", i, err)
+			}
+			g.authors = g.authors || c.Author != nil
+			g.bytes += len(c.Channel) + len(c.Data) + len(c.Event) + len(c.Sender.User) + len(c.Sender.Device) + speech + 256
+		case store.EditMessage:
+			if err := tables.CheckEdit(&c); err != nil {
+				return fmt.Errorf("postgres: command %d: edit message: %w", i, err)
+			}
+			g.alone = true
+			channel = c.Channel
+			g.bytes += len(c.Channel) + len(c.Data) + len(c.Event) + 256
 		case store.Recall:
 			// Its statement is one of several, so it cannot share a round trip.
 			g.alone = true
@@ -104,7 +116,7 @@ func (s *Store) plan(ctx context.Context, g *group) error {
 	if g.touches == 0 {
 		return store.ErrNotFound
 	}
-	g.alone = g.alone || g.versions && repeats(g.commands)
+	g.alone = g.alone || g.versions && (g.authors || repeats(g.commands)) || g.authors && begins(g.commands)
 	g.lane = bits.TrailingZeros64(g.touches)
 	if bits.OnesCount64(g.touches) > 1 {
 		g.lane = len(s.lanes)
@@ -167,6 +179,8 @@ type writer struct {
 	// Of the batch that is being gathered.
 	groups, bytes int
 	alone         bool
+	versions      bool // there are appends to documents
+	authors       bool // there are messages of members
 	touches       uint64
 	keys          map[usedKey]struct{}
 	taken         []*group        // until one of them has versions
@@ -179,6 +193,7 @@ type usedKey struct{ channel, key string }
 
 func (w *writer) begin() {
 	w.groups, w.bytes, w.alone, w.touches = 0, 0, false, 0
+	w.versions, w.authors = false, false
 	clear(w.keys)
 	clear(w.taken)
 	w.taken, w.channels = w.taken[:0], nil
@@ -191,7 +206,8 @@ func (w *writer) fit(g *group) bool {
 	if w.groups > 0 && (w.alone || g.alone || w.groups >= maxGroups || w.bytes+g.bytes > maxBatchBytes) {
 		return false
 	}
-	if !w.fitVersions(g) {
+	// The one has no statement that does what the other needs.
+	if w.groups > 0 && (w.versions && g.authors || w.authors && g.versions) || !w.fitVersions(g) {
 		return false
 	}
 	for _, c := range g.commands {
@@ -214,6 +230,7 @@ func (w *writer) fit(g *group) bool {
 	w.groups++
 	w.bytes += g.bytes
 	w.alone = g.alone
+	w.versions, w.authors = w.versions || g.versions, w.authors || g.authors
 	w.touches |= g.touches
 	return true
 }

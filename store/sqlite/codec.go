@@ -8,6 +8,8 @@ import (
 
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
+	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
 // A message id is a ULID: 48 bits of time and 80 random ones, 26 characters of
@@ -92,36 +94,70 @@ func timeOf(id string) (ms int64) {
 	return ms
 }
 
-// packSender writes user and device with their lengths, then the connection: as
-// the 16 bytes of its base 64, where it is that, behind a 1, else as it is
-// behind a 0.
-func packSender(s protocol.Sender) []byte {
-	if s == (protocol.Sender{}) {
+// Forms of the connection in a packed sender: the 16 bytes of its base 64, where it is
+// that, else its text. In the last two what the message says beside its data comes
+// behind it, and so the text has its length before it.
+const (
+	connectionText = iota
+	connectionID
+	metaText
+	metaID
+)
+
+// packSender writes user and device with their lengths, then the connection behind its
+// form, then what the message says beside its data, if that is anything.
+func packSender(s protocol.Sender, m *store.Meta) []byte {
+	meta := tables.HasMeta(m)
+	if !meta && s == (protocol.Sender{}) {
 		return nil
 	}
 	b := make([]byte, 0, len(s.User)+len(s.Device)+24)
 	b = append(binary.AppendUvarint(b, uint64(len(s.User))), s.User...)
 	b = append(binary.AppendUvarint(b, uint64(len(s.Device))), s.Device...)
-	if c, ok := id.ParseConnection(s.Connection); ok {
-		return append(append(b, 1), c[:]...)
+	c, ok := id.ParseConnection(s.Connection)
+	switch {
+	case ok && !meta:
+		return append(append(b, connectionID), c[:]...)
+	case !meta:
+		return append(append(b, connectionText), s.Connection...)
+	case ok:
+		b = append(append(b, metaID), c[:]...)
+	default:
+		b = append(binary.AppendUvarint(append(b, metaText), uint64(len(s.Connection))), s.Connection...)
 	}
-	return append(append(b, 0), s.Connection...)
+	return tables.AppendMeta(b, m)
 }
 
 // unpackSender reads what packSender wrote; of anything else it makes nobody.
-func unpackSender(b []byte) (s protocol.Sender) {
+func unpackSender(b []byte) (s protocol.Sender, m store.Meta) {
 	user, b, ok := cutLength(b)
 	device, b, ok2 := cutLength(b)
 	if !ok || !ok2 || len(b) == 0 {
-		return s
+		return s, m
 	}
-	s.User, s.Device = string(user), string(device)
-	if b[0] == 1 {
-		s.Connection = base64.RawURLEncoding.EncodeToString(b[1:])
-	} else {
-		s.Connection = string(b[1:])
+	form, b := b[0], b[1:]
+	connection := b
+	switch form {
+	case metaText:
+		if connection, b, ok = cutLength(b); !ok {
+			return s, m
+		}
+	case metaID:
+		if len(b) < len(id.Connection{}) {
+			return s, m
+		}
+		connection, b = b[:len(id.Connection{})], b[len(id.Connection{}):]
 	}
-	return s
+	if form == metaText || form == metaID {
+		if m, ok = tables.ParseMeta(b); !ok {
+			return s, m
+		}
+	}
+	s.User, s.Device, s.Connection = string(user), string(device), string(connection)
+	if form == connectionID || form == metaID {
+		s.Connection = base64.RawURLEncoding.EncodeToString(connection)
+	}
+	return s, m
 }
 
 func cutLength(b []byte) (text, rest []byte, ok bool) {

@@ -58,6 +58,15 @@ func checkMessages(j *job) error {
 			if err := checkAppend(&c); err != nil {
 				return fmt.Errorf("sqlite: command %d: append: %w", i, err)
 			}
+			speech, err := tables.CheckSpeech(&c)
+			if err != nil {
+				return fmt.Errorf("sqlite: command %d: append: %w", i, err)
+			}
+			j.bytes += len(c.Channel) + len(c.Data) + len(c.Event) + speech + 256
+		case store.EditMessage:
+			if err := tables.CheckEdit(&c); err != nil {
+				return fmt.Errorf("sqlite: command %d: edit message: %w", i, err)
+			}
 			j.bytes += len(c.Channel) + len(c.Data) + len(c.Event) + 256
 		case store.Recall:
 			if c.Channel == "" && c.ID == "" || c.Seq == 0 && c.ID == "" {

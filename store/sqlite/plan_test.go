@@ -18,14 +18,14 @@ import (
 	"github.com/skein-realtime/skein/store/storetest"
 )
 
-var aboutTables = regexp.MustCompile(`\b(member|group_size|schedule|denial|seen|counter|document|snapshot|person|person_tag|push|push_key|delivery|category|campaign|campaign_user)\b`)
+var aboutTables = regexp.MustCompile(`\b(member|group_size|schedule|denial|seen|counter|document|snapshot|person|person_tag|push|push_key|delivery|category|campaign|campaign_user|conversation|peer_block|alert)\b`)
 
-// A small table may be read from end to end; and all persons are counted for a push to
-// everybody.
-var small = regexp.MustCompile(`FROM person_field$|^SELECT count\(\*\) FROM person$`)
+// A small table may be read from end to end; all persons are counted for a push to
+// everybody; and all members of a group are looked at for who becomes its owner.
+var small = regexp.MustCompile(`ORDER BY m.role DESC, m.since, m.user_id LIMIT 1$|FROM person_field$|^SELECT count\(\*\) FROM person$`)
 
 // harmless steps go through what was chosen before, or is given.
-var harmless = regexp.MustCompile(`^SCAN (CONSTANT ROW|u|[0-9]+-ROW VALUES CLAUSE)$`)
+var harmless = regexp.MustCompile(`^SCAN (CONSTANT ROW|u|w|[0-9]+-ROW VALUES CLAUSE)$`)
 
 // Each read of members, schedules, denials, users, campaigns and documents, and each
 // statement that changes them, goes by an index: it looks at no more than it gives, and
@@ -66,6 +66,7 @@ func TestTablesAreReadByTheirIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	storetest.UsePushes(t, s, 1)
+	storetest.UseChat(t, s, 1)
 	for _, read := range []func(context.Context) error{
 		func(ctx context.Context) error { _, err := s.LookUsers(ctx, "a"); return err },
 		func(ctx context.Context) error { _, _, err := s.Counts(ctx, "a"); return err },

@@ -72,26 +72,37 @@ func (s *Store) Heads(ctx context.Context, channels ...string) (heads []store.He
 	return heads, nil
 }
 
+// revised tells whether a message was recalled, which took its data, or edited.
+const (
+	revised     = "CASE WHEN recalled IS NULL THEN 0 WHEN data IS NULL THEN 1 ELSE 2 END"
+	wasRecalled = 1
+	wasEdited   = 2
+)
+
 // A bare parameter behind LIMIT would make SQLite prepare the statement again for
 // each value of it, hence the sum.
 const (
-	messageColumns = "SELECT seq, age, id, event, sender, data, recalled FROM message "
+	messageColumns = "SELECT seq, age, id, event, sender, data, " + revised + " FROM message "
 	forward        = messageColumns + "WHERE ch = ? AND seq > ? ORDER BY seq LIMIT ? + 0"
+	exactly        = messageColumns + "WHERE ch = ? AND seq = ?"
 	backward       = messageColumns + "WHERE ch = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ? + 0"
 )
 
 func messageOf(row []driverValue) store.Message {
 	ms := number(row[1]) & maxTime
 	m := store.Message{Seq: uint64(number(row[0])), Time: ms, ID: unpackID(blob(row[2]), ms)}
-	if row[6] != nil {
+	switch number(row[6]) {
+	case wasRecalled:
 		m.Recalled = true
 		return m
+	case wasEdited:
+		m.Edited = true
 	}
 	m.Event = "message"
 	if row[3] != nil {
 		m.Event = text(row[3])
 	}
-	m.Sender = unpackSender(blob(row[4]))
+	m.Sender, m.Meta = unpackSender(blob(row[4]))
 	m.Data = append([]byte{}, blob(row[5])...)
 	return m
 }

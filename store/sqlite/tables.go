@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 
+	"github.com/skein-realtime/skein/store"
 	"github.com/skein-realtime/skein/store/internal/tables"
 )
 
@@ -62,8 +63,28 @@ func scan(columns []driverValue, into []any) error {
 	return nil
 }
 
+// Messages implements [tables.Tx].
+func (t tx) Messages(ctx context.Context, at []tables.At) ([]*store.Message, error) {
+	list := make([]*store.Message, len(at))
+	for i, a := range at {
+		if err := t.c.query(ctx, func(row []driverValue) error {
+			m := messageOf(row)
+			list[i] = &m
+			return nil
+		}, exactly, a.Channel, a.Seq); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 // tables carries out a group of what the package tables does.
 func (w *writer) tables(j *job) error {
+	if tables.AboutHeads(j.group) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
 	outcomes, err := tables.Do(context.Background(), tx{w.c}, j.group)
 	if err != nil {
 		return err

@@ -284,10 +284,10 @@ func mixed(group []store.Command) bool {
 	keyed := 0
 	for _, c := range group {
 		switch c := c.(type) {
-		case store.Recall, store.PutSnapshot:
+		case store.Recall, store.EditMessage, store.PutSnapshot:
 			return true
 		case store.Append:
-			if c.Version != 0 {
+			if c.Version != 0 || c.Author != nil {
 				return true
 			}
 			if len(c.Key) > 0 {
@@ -328,6 +328,8 @@ func (w *writer) carryOut(j *job) error {
 			err = w.append(j, &c)
 		case store.Recall:
 			err = w.recall(j, c)
+		case store.EditMessage:
+			err = w.edit(j, &c)
 		case store.PutSnapshot:
 			err = w.putSnapshot(j, &c)
 		}
@@ -445,29 +447,33 @@ func (w *writer) append(j *job, a *store.Append) error {
 		j.results = append(j.results, *before)
 		return nil
 	}
+	began := false
+	if a.Author != nil {
+		if began, err = tables.Speaks(context.Background(), tx{w.c}, a); err != nil {
+			return err
+		}
+	}
 	seq := h.top + 1
-	var event, sender any
-	if a.Event != "message" {
-		event = a.Event
-	}
-	if b := packSender(a.Sender); b != nil {
+	var sender any
+	if b := packSender(a.Sender, &a.Meta); b != nil {
 		sender = b
-	}
-	data := a.Data
-	if data == nil {
-		data = []byte{}
 	}
 	age := h.ns<<ageShift | a.Time
 	if a.Version != 0 {
 		age |= ofDocument
 	}
 	if err := w.c.exec("INSERT INTO message (ch, seq, age, id, event, sender, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		h.id, seq, age, packID(a.ID, a.Time), event, sender, data); err != nil {
+		h.id, seq, age, packID(a.ID, a.Time), packEvent(a.Event), sender, filled(a.Data)); err != nil {
 		return err
 	}
 	if len(a.Key) > 0 {
 		if err := w.c.exec("INSERT INTO idem (ch, key, seq, id, expires, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET seq = ?3, id = ?4, expires = ?5, content = ?6",
 			h.id, a.Key, seq, a.ID, a.Expires, a.Content); err != nil {
+			return err
+		}
+	}
+	if a.Author != nil {
+		if err := tables.Spoken(context.Background(), tx{w.c}, a, uint64(seq)); err != nil {
 			return err
 		}
 	}
@@ -482,94 +488,9 @@ func (w *writer) append(j *job, a *store.Append) error {
 	if h.fresh {
 		w.touch(h)
 	}
-	j.results = append(j.results, store.Appended{Epoch: w.store.epoch, Seq: uint64(seq), ID: a.ID})
+	j.results = append(j.results, store.Appended{Epoch: w.store.epoch, Seq: uint64(seq), ID: a.ID, Began: began})
 	j.commits = append(j.commits, store.Commit{Channel: a.Channel, Epoch: w.store.epoch, Message: &store.Message{
-		Seq: uint64(seq), ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender,
+		Seq: uint64(seq), ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender, Meta: a.Meta,
 	}})
 	return nil
-}
-
-// find looks a message up that can still be read.
-func (w *writer) find(r store.Recall) (h *head, pos, seq int64, m store.Message, err error) {
-	if err := w.flush(); err != nil {
-		return nil, 0, 0, m, err
-	}
-	const columns = "SELECT c.name, m.pos, m.seq, m.age, m.id, m.recalled IS NOT NULL FROM message m JOIN channel c ON c.id = m.ch WHERE m.seq > c.floor AND "
-	var list [][]driverValue
-	look := func(query string, args ...driverValue) {
-		if err == nil && len(list) == 0 {
-			var row []driverValue
-			var found bool
-			if row, found, err = w.c.first(columns+query, args...); found {
-				list = append(list, row)
-			}
-		}
-	}
-	switch {
-	case r.Channel != "" && r.Seq > 0:
-		look("c.name = ? AND m.seq = ?", r.Channel, int64(min(r.Seq, 1<<63-1)))
-	default:
-		if ms := timeOf(r.ID); ms >= 0 && ms <= maxTime {
-			short := packID(r.ID, ms)
-			for name, ns := range w.spaces {
-				if space, _, _ := strings.Cut(r.Channel, ":"); r.Channel != "" && space != name {
-					continue
-				}
-				if r.Channel != "" {
-					look("m.age IN (?1, ?2) AND m.id = ?3 AND c.name = ?4", ns<<ageShift|ms, ns<<ageShift|ms|ofDocument, short, r.Channel)
-				} else {
-					look("m.age IN (?1, ?2) AND m.id = ?3", ns<<ageShift|ms, ns<<ageShift|ms|ofDocument, short)
-				}
-			}
-		}
-		if r.Channel != "" {
-			look("length(m.id) = 26 AND m.id = ? AND c.name = ?", []byte(r.ID), r.Channel)
-		} else {
-			look("length(m.id) = 26 AND m.id = ?", []byte(r.ID))
-		}
-	}
-	if err != nil {
-		return nil, 0, 0, m, err
-	}
-	if len(list) == 0 {
-		return nil, 0, 0, m, store.ErrNotFound
-	}
-	row := list[0]
-	if h, err = w.head(text(row[0]), false); err != nil {
-		return nil, 0, 0, m, err
-	}
-	ms := number(row[3]) & maxTime
-	m = store.Message{Seq: uint64(number(row[2])), ID: unpackID(blob(row[4]), ms), Time: ms, Recalled: number(row[5]) != 0}
-	return h, number(row[1]), number(row[2]), m, nil
-}
-
-func (w *writer) recall(j *job, r store.Recall) error {
-	h, pos, _, m, err := w.find(r)
-	if err != nil {
-		return err
-	}
-	already := m.Recalled
-	j.results = append(j.results, store.Recalled{Channel: h.name, Seq: m.Seq, ID: m.ID, Already: already})
-	if already {
-		return nil
-	}
-	if err := w.overwriting(true, func() error {
-		return w.c.exec("UPDATE message SET event = NULL, sender = NULL, data = NULL, recalled = ? WHERE pos = ?", h.top, pos)
-	}); err != nil {
-		return err
-	}
-	h.recalled = h.top
-	h.recalls++
-	w.touch(h)
-	m.Recalled = true
-	j.commits = append(j.commits, store.Commit{Channel: h.name, Epoch: w.store.epoch, Recall: &m})
-	return nil
-}
-
-// overwriting has what fn takes out be overwritten in the file, if that is wanted.
-func (w *writer) overwriting(wanted bool, fn func() error) error {
-	if !wanted {
-		return fn()
-	}
-	return errors.Join(w.c.exec("PRAGMA secure_delete = ON"), fn(), w.c.exec("PRAGMA secure_delete = OFF"))
 }

@@ -95,6 +95,12 @@ func testObserver(s *subject) {
 	if _, err := s.store.Categories(s.Context()); err != nil {
 		s.Error(err)
 	}
+	s.conversations(store.ConversationQuery{User: "alice"})
+	s.roster("room:1")
+	s.alerts()
+	_, err := s.store.Group(s.Context(), "room:1")
+	_, _, more := s.store.Blocking(s.Context(), "alice", "bob")
+	s.expect("a read", nil, errors.Join(err, more))
 	s.close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -102,7 +108,7 @@ func testObserver(s *subject) {
 		s.Errorf("told of %d commits with %d groups of %d commands and %d failures", w.commits, w.groups, w.commands, w.failed)
 	}
 	for _, what := range []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen",
-		"users", "audience", "estimate", "campaigns", "categories"} {
+		"users", "audience", "estimate", "campaigns", "categories", "conversations", "roster", "group", "blocks", "alerts"} {
 		if w.queries[what] == 0 {
 			s.Errorf("not told of %s: %v", what, w.queries)
 		}

@@ -26,7 +26,7 @@ type model struct {
 type modelChannel struct {
 	head     store.Head
 	messages map[uint64]store.Message // those that can be read
-	at       map[uint64]uint64        // of stubs: what top was
+	at       map[uint64]uint64        // of stubs and edited ones: what top was
 	keys     map[string]modelKey
 	document bool
 	snapshot store.Snapshot
@@ -76,6 +76,8 @@ func (m *model) do(group []store.Command) ([]store.Result, error) {
 			r, err = m.append(c)
 		case store.Recall:
 			r, err = m.recall(c)
+		case store.EditMessage:
+			r, err = m.edit(c)
 		case store.PutSnapshot:
 			r, err = m.put(c)
 		}
@@ -101,7 +103,7 @@ func (m *model) append(a store.Append) (store.Result, error) {
 	}
 	c.document = a.Version != 0
 	c.head.Top++
-	message := store.Message{Seq: c.head.Top, ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender}
+	message := store.Message{Seq: c.head.Top, ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender, Meta: a.Meta}
 	c.messages[message.Seq] = message
 	if len(a.Key) > 0 {
 		c.keys[string(a.Key)] = modelKey{seq: message.Seq, id: a.ID, content: string(a.Content), expires: a.Expires}
@@ -146,6 +148,23 @@ func (m *model) recall(r store.Recall) (store.Result, error) {
 		}
 	}
 	return nil, store.ErrNotFound
+}
+
+func (m *model) edit(e store.EditMessage) (store.Result, error) {
+	c := m.channel(e.Channel)
+	message, there := c.messages[e.Seq]
+	switch {
+	case !there || message.Recalled:
+		return nil, store.ErrNotFound
+	case c.document:
+		return nil, store.ErrMoved
+	}
+	message.Event, message.Data, message.Edited = e.Event, e.Data, true
+	c.messages[e.Seq] = message
+	c.at[e.Seq], c.head.Recalled = c.head.Top, c.head.Top
+	c.head.Recalls++
+	m.told = append(m.told, store.Commit{Channel: e.Channel, Epoch: m.epoch, Edit: &message, Time: e.Time})
+	return store.Edited{ID: message.ID}, nil
 }
 
 func (m *model) trim(rules []store.Keep) {
@@ -205,7 +224,7 @@ func (m *model) read(q store.Query) store.Page {
 func (m *model) recalls(channel string, since uint64, limit int) (list []store.Message) {
 	c := m.channel(channel)
 	for _, seq := range slices.Sorted(maps.Keys(c.messages)) {
-		if c.messages[seq].Recalled && c.at[seq] >= since && seq <= since && len(list) < limit {
+		if (c.messages[seq].Recalled || c.messages[seq].Edited) && c.at[seq] >= since && seq <= since && len(list) < limit {
 			list = append(list, c.messages[seq])
 		}
 	}
@@ -243,6 +262,7 @@ func drawAppend(t *rapid.T, m *model, group []store.Command) store.Append {
 		Data:    bytes.Repeat([]byte("x"), rapid.IntRange(0, 20).Draw(t, "size")),
 		Sender:  protocol.Sender{User: rapid.SampledFrom([]string{"", "alice", "é"}).Draw(t, "user")},
 		Keep:    rapid.SampledFrom([]int{0, 0, 0, 1, 3, 6}).Draw(t, "keep"),
+		Meta:    store.Meta{Reply: rapid.SampledFrom([]uint64{0, 0, 7}).Draw(t, "reply"), Mentions: rapid.SampledFrom([][]string{nil, nil, {"*"}}).Draw(t, "mentions")},
 	}
 	if rapid.IntRange(0, 2).Draw(t, "patch") == 0 {
 		a.Channel = rapid.SampledFrom(modelDocuments).Draw(t, "document")
@@ -286,6 +306,14 @@ func drawSnapshot(t *rapid.T, m *model, group []store.Command) store.PutSnapshot
 		Channel: name, Version: drawVersion(t, m, group, name), Time: m.now,
 		Data:  fmt.Appendf(nil, "%q", strings.Repeat("x", rapid.IntRange(0, 20).Draw(t, "size"))),
 		Floor: rapid.SampledFrom([]uint64{0, 0, 1, 3, 5, 1 << 63}).Draw(t, "floor"),
+	}
+}
+
+func drawEdit(t *rapid.T, m *model) store.EditMessage {
+	name := rapid.SampledFrom(slices.Concat(modelNames, modelNames, modelDocuments)).Draw(t, "channel")
+	return store.EditMessage{
+		Channel: name, Seq: uint64(rapid.IntRange(1, int(m.channel(name).head.Top)+2).Draw(t, "seq")), Time: m.now,
+		Event: rapid.SampledFrom([]string{protocol.DefaultEvent, "news", ""}).Draw(t, "event"), Data: bytes.Repeat([]byte("y"), rapid.IntRange(0, 20).Draw(t, "size")),
 	}
 }
 

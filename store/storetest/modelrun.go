@@ -88,9 +88,11 @@ func openAgain(t *rapid.T, old store.Store, open Opener, opt store.Options) stor
 func (m *model) checkDo(t *rapid.T, s store.Store) {
 	var group []store.Command
 	for range rapid.IntRange(1, 4).Draw(t, "commands") {
-		switch rapid.IntRange(0, 7).Draw(t, "command") {
+		switch rapid.IntRange(0, 8).Draw(t, "command") {
 		case 0:
 			group = append(group, drawRecall(t, m, group))
+		case 8:
+			group = append(group, drawEdit(t, m))
 		case 1, 2:
 			group = append(group, drawSnapshot(t, m, group))
 		default:

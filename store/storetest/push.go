@@ -39,6 +39,7 @@ func pushCases() []struct {
 		{"many broadcasts are caught up with in parts", testManyBroadcasts},
 		{"deliveries are settled", testSettle},
 		{"a mark only moves on", testMarkRead},
+		{"what was read elsewhere is cleared", testClearPushed},
 		{"what was put off wakes", testWake},
 		{"a message expires for all", testExpire},
 		{"a message is withdrawn", testRecallPush},

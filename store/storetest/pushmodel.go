@@ -284,7 +284,7 @@ func (m *pushModel) collect(c store.Collect, zone *time.Location) (live, held []
 	}
 	if tell && p.held != 0 {
 		for _, r := range p.rows {
-			if r.Seq >= p.held && int(r.Seq) > max(p.read, p.floor) && (r.State == store.Capped || r.State == store.Muted) && !r.hidden && !slices.Contains(held, r) {
+			if r.Seq >= p.held && int(r.Seq) > max(p.read, p.floor) && (r.State == store.Capped || r.State == store.Muted) && !r.hidden && r.Read == 0 && !slices.Contains(held, r) {
 				held = append(held, r)
 			}
 		}
@@ -351,6 +351,30 @@ func (m *pushModel) markRead(c store.MarkRead) (moved bool, seqs []uint64) {
 		}
 	}
 	return true, seqs
+}
+
+// clear ends what is open of what was read elsewhere, and marks the rest.
+func (m *pushModel) clear(c store.ClearPushed) (ended []store.EndedRow) {
+	p := m.persons[c.User]
+	if p == nil {
+		return nil
+	}
+	for _, r := range p.rows {
+		if int(r.Seq) <= max(p.read, p.floor) || r.hidden || r.Read != 0 || r.Collapse != c.Collapse || r.Category != c.Category {
+			continue
+		}
+		switch r.State {
+		case store.Queued, store.Sent:
+			if m.over(p, r) {
+				continue
+			}
+			m.end(p, r, store.Withdrawn, store.ReasonRead)
+			ended = append(ended, store.EndedRow{User: c.User, Seq: r.Seq, ID: r.ID, Sent: r.Sent != 0})
+		case store.Delivered, store.Capped, store.Muted:
+			r.Read = m.now
+		}
+	}
+	return ended
 }
 
 // wake judges what is due, the oldest first, and gives how much it was and what may

@@ -32,7 +32,7 @@ func testPushModel(s *subject) {
 		r := newPushRun(t, s.store)
 		t.Repeat(map[string]func(*rapid.T){
 			"push": r.doPush, "push more": r.doPush, "push again": r.doPushAgain, "broadcast": r.doBroadcast, "collect": r.doCollect, "visit": r.doCollect,
-			"settle": r.doSettle, "acknowledge": r.doSettle, "read": r.doRead, "wake": r.doWake, "expire": r.doExpire, "recall": r.doRecall, "prune": r.doPrune,
+			"settle": r.doSettle, "acknowledge": r.doSettle, "read": r.doRead, "clear": r.doClear, "wake": r.doWake, "expire": r.doExpire, "recall": r.doRecall, "prune": r.doPrune,
 			"mute": r.doMute, "time goes on": r.doTime, "": r.check,
 		})
 		for _, x := range r.messages {
@@ -229,6 +229,13 @@ func (r *pushRun) doRead(t *rapid.T) {
 	alike(t, fmt.Sprintf("%+v", c), store.ReadMarked{Inbox: r.inbox(t, c.User), Moved: moved, Seqs: seqs}, got)
 }
 
+func (r *pushRun) doClear(t *rapid.T) {
+	c := store.ClearPushed{User: rapid.SampledFrom(pushUsers).Draw(t, "user"), Category: rapid.SampledFrom([]string{"promo", "news", ""}).Draw(t, "category"), Collapse: "key", Now: r.now}
+	got := r.do(t, c).(store.Cleared)
+	rows := r.clear(c)
+	alike(t, fmt.Sprintf("%+v", c), store.Cleared{Inbox: r.inbox(t, c.User), Rows: rows}, got)
+}
+
 func (r *pushRun) doWake(t *rapid.T) {
 	limit := rapid.IntRange(1, 4).Draw(t, "limit")
 	var got store.Woken
@@ -399,7 +406,7 @@ func (r *pushRun) checkPage(t *rapid.T, user string) {
 				continue
 			}
 			want.Items = append(want.Items, row.Item)
-			if int(row.Seq) > p.read {
+			if int(row.Seq) > p.read && row.Read == 0 {
 				want.Unread++
 			}
 		}

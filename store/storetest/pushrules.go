@@ -221,3 +221,58 @@ func testInboxKeep(s *subject) {
 	s.do(store.Push{Content: content("1"), To: to("alice"), Now: noon, Keep: 1})
 	s.equal("a smaller bound", store.Inbox{N: box.N, Epoch: box.Epoch, Top: 8, Floor: 7, Open: 1}, s.box("alice"))
 }
+
+func testClearPushed(s *subject) {
+	chat := capped("chat", "", 2, "day")
+	chat.Collapse = "chat:team:1"
+	other := another(chat)
+	other.Collapse = "chat:team:2"
+	mention := another(chat)
+	mention.Category = "mention"
+	clear := func(user string) store.Cleared {
+		s.Helper()
+		return s.do(store.ClearPushed{User: user, Category: "chat", Collapse: chat.Collapse, Now: noon + 5})[0].(store.Cleared)
+	}
+	s.equal("of nobody", store.Cleared{}, clear("nobody"))
+	// One that was sent, one that a cap holds back, and one that is over; and the next one of
+	// whose place there is room again.
+	s.push(chat, noon, "alice", "bob")
+	s.settle(store.Settlement{User: "bob", Seq: 1, State: store.Delivered, Time: noon})
+	s.push(other, noon, "alice", "bob")
+	s.push(mention, noon, "alice", "bob")
+	got := clear("alice")
+	s.equal("what was open", []store.EndedRow{{User: "alice", Seq: 1, ID: chat.ID}}, got.Rows)
+	s.equal("the inbox", s.box("alice"), got.Inbox)
+	s.equal("alice", []string{"recalled/read", "queued", "capped/cap"}, s.outcomes("alice"))
+	s.equal("counted", 1, s.counted("alice", "chat"))
+	s.equal("nothing ends", store.Cleared{Inbox: s.box("bob")}, clear("bob"))
+	s.equal("bob", []string{"delivered", "queued", "capped/cap"}, s.outcomes("bob"))
+	page := s.inbox(store.InboxQuery{User: "bob", Now: noon + 9})
+	s.equal("read", []int64{noon + 5, 0, 0}, []int64{page.Items[0].Read, page.Items[1].Read, page.Items[2].Read})
+	s.equal("unread", int64(2), page.Unread)
+	s.equal("unread ones", []uint64{2, 3}, itemSeqs(s.inbox(store.InboxQuery{User: "bob", Unread: true, Now: noon + 9}).Items))
+	s.equal("totals", store.Totals{Delivered: 1, Recalled: 1, Read: 1}, s.totals(chat.ID))
+	again := another(chat)
+	s.equal("there is room", []string{"queued"}, rowOutcomes(s.push(again, noon, "alice")))
+	s.settle(store.Settlement{User: "alice", Seq: 4, State: store.Sent, Time: noon})
+	s.equal("what was sent", []store.EndedRow{{User: "alice", Seq: 4, ID: again.ID, Sent: true}}, clear("alice").Rows)
+	s.equal("it was sent, so it counts", 2, s.counted("alice", "chat"))
+	s.equal("again", store.Cleared{Inbox: s.box("alice")}, clear("alice"))
+	// What was held back and read is not told.
+	s.do(store.ClearPushed{User: "alice", Category: "mention", Collapse: chat.Collapse, Now: noon + 6})
+	s.equal("held", 0, len(s.collect(store.Collect{User: "alice", Now: noon, Tell: true}).Held))
+	s.equal("alice", []string{"recalled/read", "queued", "capped/cap", "recalled/read"}, s.outcomes("alice"))
+	s.reopen()
+	// What is up to the mark of the inbox is read already.
+	s.do(store.MarkRead{User: "bob", Seq: 3, Now: noon + 7})
+	s.equal("below the mark", store.Cleared{Inbox: s.box("bob")}, clear("bob"))
+	// Only the newest thousand are looked at.
+	first := content("1")
+	first.Collapse = chat.Collapse
+	first.Category = "chat"
+	s.push(first, noon, "carol")
+	for range 1000 {
+		s.push(content("1"), noon, "carol")
+	}
+	s.equal("too far away", 0, len(clear("carol").Rows))
+}

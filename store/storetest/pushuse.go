@@ -59,6 +59,7 @@ func UsePushes(t testing.TB, s store.Store, round int) {
 	do(store.Settle{Now: now, Settlements: []store.Settlement{
 		{User: own, Seq: 4, State: store.Sent, Time: now}, {N: n, ID: plain.ID, State: store.Delivered, Time: now}, {User: "shared", Seq: 1 << 40, UpTo: true, State: store.Delivered, Time: now},
 	}})
+	do(store.ClearPushed{User: "shared", Category: "promo", Collapse: "key", Now: now})
 	do(store.MarkRead{User: own, Seq: 5, Now: now}, store.Escalated{N: n, Seq: 6, Next: now + minute})
 	do(store.Wake{Now: now + 2*hour, Limit: 10})
 	for _, end := range []store.Command{store.RecallPush{ID: last.ID, Now: now, Limit: 100}, store.Expire{Now: now + hour, Limit: 100}, store.Prune{Records: now - 5*minute, Now: now, Limit: 100}} {

@@ -39,6 +39,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -62,6 +63,7 @@ func Run(t *testing.T, empty func() Opener) {
 	RunStories(t, empty)
 	t.Run("whatever is done, it is like its model", func(t *testing.T) { likeItsModel(t, empty) })
 	t.Run("whatever is pushed, it is like its model", func(t *testing.T) { run(t, empty, testPushModel) })
+	t.Run("whatever is done with conversations, it is like its model", func(t *testing.T) { run(t, empty, testChatModel) })
 	t.Run("whatever is done with members, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawMembers, checkMembers)(t, empty) })
 	t.Run("whatever is known of users, filters are like their model", func(t *testing.T) { filtersLikeTheirModel(t, empty) })
 	t.Run("whatever is done with schedules, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawSchedule, checkSchedules)(t, empty) })
@@ -153,7 +155,7 @@ func RunStories(t *testing.T, empty func() Opener) {
 		{"a campaign is given to one of many", testCampaignRace},
 		{"a campaign gets on among other pushes", testCampaignAmongPushes},
 	}
-	for _, c := range append(cases, pushCases()...) {
+	for _, c := range slices.Concat(cases, pushCases(), chatCases()) {
 		t.Run(c.name, func(t *testing.T) { run(t, empty, c.test) })
 	}
 }
@@ -386,7 +388,7 @@ func keyed(channel, data, key, content string) store.Append {
 
 // stored is the message that an append should have become.
 func stored(a store.Append, seq uint64) store.Message {
-	return store.Message{Seq: seq, ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender}
+	return store.Message{Seq: seq, ID: a.ID, Time: a.Time, Event: a.Event, Data: a.Data, Sender: a.Sender, Meta: a.Meta}
 }
 
 // stub is what a withdrawn message should have become.
@@ -465,7 +467,7 @@ func (r *recorder) committed(commits []store.Commit) {
 
 // copyOf copies all of a commit, which is good only during the call.
 func copyOf(c store.Commit) store.Commit {
-	for _, p := range []**store.Message{&c.Message, &c.Recall} {
+	for _, p := range []**store.Message{&c.Message, &c.Recall, &c.Edit} {
 		if *p != nil {
 			m := **p
 			m.Data = bytes.Clone(m.Data)

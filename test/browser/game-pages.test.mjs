@@ -31,7 +31,7 @@ test("the index leads to the game, and its five lines work", async () => {
   const index = await context.newPage();
   await index.goto(`${server.base}/demo/`);
   const shown = (await index.locator("#five").textContent()).trim();
-  const [start] = await Promise.all([context.waitForEvent("page"), index.getByRole("link", { name: "Choose" }).click()]);
+  const [start] = await Promise.all([context.waitForEvent("page"), index.getByRole("link", { name: "Choose", exact: true }).click()]);
   await up(start);
   const a = await context.newPage(), b = await context.newPage();
   for (const page of [a, b]) {

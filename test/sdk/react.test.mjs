@@ -89,9 +89,21 @@ test("hooks show what happens in other windows, and subscribe as long as they ar
   await c.close();
   await b.locator("#bell", { hasText: "0" }).waitFor();
 
+  // A group: what is said is shown, in the list, too, and counts until it is read.
+  await api(server, "chat.create", { channel: "team:rockets", users: ["ana", "ben"], by: "boss" });
+  await b.locator("#talks li").waitFor();
+  await b.locator("#tell").click();
+  for (const { page } of pages) await page.locator("#team li.sent", { hasText: "Lift off" }).waitFor();
+  for (const { page } of pages) await page.locator("#talks li", { hasText: "Lift off" }).waitFor();
+  await a.locator('#talks[title="1"]').waitFor();
+  assert.equal(await b.locator("#talks").getAttribute("title"), "0", "who writes has read");
+  await a.locator("#seen").click();
+  await a.locator('#talks[title="0"]').waitFor();
+
+  sent.length = 0;
   await a.locator("#switch").click();
   await b.locator("#who", { hasText: /^ben$/ }).waitFor();
-  assert.deepEqual(subs("unsub"), ["game:42", "room:7"]);
+  assert.deepEqual(subs("unsub"), ["game:42", "room:7", "team:rockets"]);
   await a.locator("#switch").click();
   await a.locator("#gold", { hasText: "2" }).waitFor();
   await b.locator("#who", { hasText: "ben, ana" }).waitFor(); // in the order in which they came

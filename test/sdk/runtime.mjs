@@ -1,5 +1,6 @@
 // Uses the client in the runtime that runs this: the address is the argument.
 
+import { conversations } from "../../sdk/js/dist/chat.js";
 import { connect, path } from "../../sdk/js/dist/index.js";
 
 const base = (globalThis.Deno?.args ?? globalThis.process.argv.slice(2))[0];
@@ -17,6 +18,10 @@ for (const transport of ["websocket", "sse", "poll"]) {
   if ((await doc.inc(path("a/b", "n"))) !== 2 || doc.value["a/b"].n !== 2) throw new Error(`${transport}: the document is wrong`);
   const refusal = await doc.remove("/nothing").catch((error) => error.code);
   if (refusal !== "conflict") throw new Error(`${transport}: the refusal is ${refusal}`);
+  const dm = await conversations(skein).direct(transport);
+  await dm.ready();
+  await dm.send("hello");
+  if (dm.messages.map(({ data, state }) => `${data} ${state}`).join() !== "hello sent") throw new Error(`${transport}: the conversation is wrong`);
   used.push(skein.transport);
   skein.close();
 }

@@ -90,6 +90,13 @@ func (o *Outlet) Close(reason protocol.Close, _ string, last []byte) {
 	}
 }
 
+// Waiting tells how many frames nobody has taken yet.
+func (o *Outlet) Waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.frames)
+}
+
 // Ended tells whether the server has closed it, and with what.
 func (o *Outlet) Ended() (reason protocol.Close, ended bool) {
 	o.mu.Lock()

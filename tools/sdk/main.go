@@ -1,5 +1,5 @@
-// Command sdk bundles the JavaScript client into one small file for browsers, which
-// the server gives out at /sdk/skein.js. It needs no Node.
+// Command sdk bundles an entry of the JavaScript client into one small file for browsers,
+// which the server gives out under /sdk/. It needs no Node.
 //
 //	sdk ENTRY OUT
 package main

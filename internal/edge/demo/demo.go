@@ -4,7 +4,7 @@
 //
 // Every page gets a content security policy that allows its own inline script
 // and style, by hash, and a connection to the server that it came from, and
-// nothing else; those that are written with a client may load that one file from
+// nothing else; those that are written with a client may load its files from
 // there, too.
 //
 // [Ticker] and [Board] say what the pages of the same names show: a goroutine each,
@@ -32,8 +32,8 @@ var files embed.FS
 type page struct {
 	body   []byte
 	etag   string
-	policy string // content security policy; %HOST% and %CLIENT% stand for sources at the server's address
-	client string // path of the client that it loads; "": none
+	policy string   // content security policy; %HOST% and %CLIENT% stand for sources at the server's address
+	client []string // paths of the files of a client that it loads; nil: none
 }
 
 var (
@@ -52,7 +52,7 @@ func Handler() http.Handler {
 			name = "index.html"
 		}
 		switch name {
-		case "ticker", "game", "inbox", "board": // their addresses are written down in guides without the ending
+		case "ticker", "game", "inbox", "board", "chat": // their addresses are written down in guides without the ending
 			name += ".html"
 		}
 		p, found := pages[name]
@@ -104,7 +104,7 @@ func read(fsys fs.FS) map[string]*page {
 		pages[strings.TrimPrefix(name, "pages/")] = &page{
 			body:   body,
 			etag:   `"` + hex.EncodeToString(sum[:8]) + `"`,
-			policy: policyOf(body, clientOf(name) != ""),
+			policy: policyOf(body, clientOf(name) != nil),
 			client: clientOf(name),
 		}
 	}
@@ -112,14 +112,16 @@ func read(fsys fs.FS) map[string]*page {
 }
 
 // clientOf is what a page loads from its own server besides itself.
-func clientOf(name string) string {
+func clientOf(name string) []string {
 	switch name {
 	case "pages/ticker.html":
-		return "/socket.io/socket.io.js"
+		return []string{"/socket.io/socket.io.js"}
 	case "pages/game.html", "pages/points.html", "pages/inbox.html":
-		return "/sdk/skein.js"
+		return []string{"/sdk/skein.js"}
+	case "pages/chat.html":
+		return []string{"/sdk/skein.js", "/sdk/chat.js"}
 	}
-	return ""
+	return nil
 }
 
 // policyOf allows what is inside a page and nothing from outside, but for a
@@ -151,7 +153,9 @@ func (p *page) policyFor(host string) string {
 	sockets, client := "", ""
 	if hostAndPort.MatchString(host) {
 		sockets = " ws://" + host + " wss://" + host
-		client = " " + host + p.client
+		for _, path := range p.client {
+			client += " " + host + path
+		}
 	}
 	return strings.NewReplacer("%HOST%", sockets, "%CLIENT%", client).Replace(p.policy)
 }

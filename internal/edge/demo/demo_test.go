@@ -41,6 +41,9 @@ func TestPagesAreServed(t *testing.T) {
 		{"/demo/inbox.html", "Acknowledge by itself"},
 		{"/demo/board", "One connection"},
 		{"/demo/board.html", "One connection"},
+		{"/demo/chat", "New message to"},
+		{"/demo/chat?user=ann", "New message to"},
+		{"/demo/chat.html?user=ann", "New message to"},
 	} {
 		w := get(t, tc.path, nil)
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), tc.want) {
@@ -53,7 +56,7 @@ func TestPagesAreServed(t *testing.T) {
 }
 
 func TestWhatIsNotAPageIsNotFound(t *testing.T) {
-	for _, path := range []string{"/demo/demo.go", "/demo/../demo.go", "/demo/pages/live.html", "/demo/live", "/demo/points", "/demo/game/", "/demo/inbox/", "/demo/board.go"} {
+	for _, path := range []string{"/demo/demo.go", "/demo/../demo.go", "/demo/pages/live.html", "/demo/live", "/demo/points", "/demo/game/", "/demo/inbox/", "/demo/chat/", "/demo/board.go"} {
 		if w := get(t, path, nil); w.Code != http.StatusNotFound {
 			t.Errorf("%s: status %d, want 404", path, w.Code)
 		}

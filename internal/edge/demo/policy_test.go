@@ -5,12 +5,13 @@ import (
 	"encoding/base64"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// A page may load one script from outside, the client that it is written with,
-// and that from its own server alone.
+// A page may load from outside the files of the client that it is written with,
+// and those from its own server alone.
 func TestThePolicyAllowsTheClientOfAPageAndNothingElse(t *testing.T) {
 	scripts := regexp.MustCompile(`script-src ([^;]*);`)
 	for _, tc := range []struct{ page, client string }{
@@ -26,6 +27,8 @@ func TestThePolicyAllowsTheClientOfAPageAndNothingElse(t *testing.T) {
 		{"inbox.html", "/sdk/skein.js"},
 		{"board", ""},
 		{"board.html", ""},
+		{"chat", "/sdk/skein.js /sdk/chat.js"},
+		{"chat.html", "/sdk/skein.js /sdk/chat.js"},
 	} {
 		for host, source := range map[string]string{
 			"localhost:8000": " localhost:8000",
@@ -42,8 +45,10 @@ func TestThePolicyAllowsTheClientOfAPageAndNothingElse(t *testing.T) {
 			}
 			sum := sha256.Sum256([]byte(block[1]))
 			want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-			if tc.client != "" && source != "" {
-				want += source + tc.client
+			for _, path := range strings.Fields(tc.client) {
+				if source != "" {
+					want += source + path
+				}
 			}
 			if got[1] != want {
 				t.Errorf("%s for host %q: script-src is %q, want %q", tc.page, host, got[1], want)
@@ -69,11 +74,11 @@ func TestEachPageHasOneScriptThatThePolicyNames(t *testing.T) {
 func TestWhatAPageImportsItMayLoad(t *testing.T) {
 	imports := regexp.MustCompile(`(?:from |import\(|\.src = )"([^"]+)"`)
 	for name, p := range read(files) {
-		want := ""
-		if found := imports.FindStringSubmatch(inlineScript.FindStringSubmatch(string(p.body))[1]); found != nil {
-			want = found[1]
+		var want []string
+		for _, found := range imports.FindAllStringSubmatch(inlineScript.FindStringSubmatch(string(p.body))[1], -1) {
+			want = append(want, found[1])
 		}
-		if p.client != want {
+		if !slices.Equal(p.client, want) {
 			t.Errorf("%s loads %q and may load %q", name, want, p.client)
 		}
 	}
@@ -84,6 +89,7 @@ func TestTheIndexLeadsToTheDemos(t *testing.T) {
 	for _, link := range []string{
 		`href="game"`, `href="game?desk"`, `href="game?player=anna"`, `href="points.html"`,
 		`href="inbox"`, `href="inbox?user=ann&amp;device=phone"`, `href="board"`,
+		`href="chat"`, `href="chat?user=ann"`, `href="chat?user=bob"`,
 	} {
 		if !strings.Contains(index, link) {
 			t.Errorf("the index has no link %s", link)

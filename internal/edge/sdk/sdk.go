@@ -1,8 +1,9 @@
 // Package sdk serves the JavaScript client under /sdk/, so that a page needs no
-// bundler: import {connect} from "/sdk/skein.js".
+// bundler: import {connect} from "/sdk/skein.js". What is about conversations is a module
+// of its own, "/sdk/chat.js".
 //
-// The file is bundled from sdk/js when the program is built (make sdk) and is no part
-// of the repository; a program that was built without it answers 404 and says why.
+// The files are bundled from sdk/js when the program is built (make sdk) and are no part
+// of the repository; a program that was built without them answers 404 and says why.
 // The package stores nothing and starts nothing.
 package sdk
 
@@ -23,45 +24,64 @@ var files embed.FS
 // Missing is what a program says that was built without the client.
 const Missing = "this program was built without the JavaScript client; build it with make build, or install @skein-realtime/client"
 
+// module is one file of the client.
+type module struct {
+	plain, packed []byte
+	etag          string
+}
+
 // Handler serves the client. Mount it at /sdk/.
 func Handler() http.Handler {
-	plain, err := files.ReadFile("dist/skein.js")
-	if err != nil {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, Missing, http.StatusNotFound) })
+	modules := map[string]*module{}
+	for _, name := range []string{"skein.js", "chat.js"} {
+		modules["/sdk/"+name] = load(name)
 	}
-	packed := compressed(plain)
-	sum := sha256.Sum256(plain)
-	etag := hex.EncodeToString(sum[:8])
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/sdk/skein.js" {
+		m, known := modules[r.URL.Path]
+		switch {
+		case !known:
 			http.NotFound(w, r)
-			return
-		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		case m == nil:
+			http.Error(w, Missing, http.StatusNotFound)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
-			return
+		default:
+			m.serve(w, r)
 		}
-		h := w.Header()
-		h.Set("Content-Type", "text/javascript; charset=utf-8")
-		h.Set("X-Content-Type-Options", "nosniff")
-		// It holds nothing but itself, and pages of other origins import it, too.
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-		// It is asked for again each time and answered with 304 when it is the same, so
-		// a new server never meets an old client.
-		h.Set("Cache-Control", "no-cache")
-		h.Set("Vary", "Accept-Encoding")
-		body := plain
-		if packed != nil && acceptsGzip(r) {
-			body = packed
-			h.Set("Content-Encoding", "gzip")
-			h.Set("ETag", `"`+etag+`-gzip"`)
-		} else {
-			h.Set("ETag", `"`+etag+`"`)
-		}
-		http.ServeContent(w, r, "skein.js", time.Time{}, bytes.NewReader(body))
 	})
+}
+
+// load reads a file; nil: the program was built without it.
+func load(name string) *module {
+	plain, err := files.ReadFile("dist/" + name)
+	if err != nil {
+		return nil
+	}
+	sum := sha256.Sum256(plain)
+	return &module{plain: plain, packed: compressed(plain), etag: hex.EncodeToString(sum[:8])}
+}
+
+func (m *module) serve(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// It holds nothing but itself, and pages of other origins import it, too.
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	// It is asked for again each time and answered with 304 when it is the same, so
+	// a new server never meets an old client.
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Vary", "Accept-Encoding")
+	body := m.plain
+	if m.packed != nil && acceptsGzip(r) {
+		body = m.packed
+		h.Set("Content-Encoding", "gzip")
+		h.Set("ETag", `"`+m.etag+`-gzip"`)
+	} else {
+		h.Set("ETag", `"`+m.etag+`"`)
+	}
+	http.ServeContent(w, r, "module.js", time.Time{}, bytes.NewReader(body))
 }
 
 func compressed(plain []byte) []byte {

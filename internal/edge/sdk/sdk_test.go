@@ -29,9 +29,15 @@ func body(t *testing.T, r io.Reader) string {
 	return string(b)
 }
 
-// The client is one module that imports nothing, which pages of any origin may load.
+// Each module imports nothing, and pages of any origin may load it.
 func TestTheClientIsServed(t *testing.T) {
-	res := get(t, http.MethodGet, "/sdk/skein.js", nil)
+	for _, path := range []string{"/sdk/skein.js", "/sdk/chat.js"} {
+		t.Run(path, func(t *testing.T) { isServed(t, path) })
+	}
+}
+
+func isServed(t *testing.T, path string) {
+	res := get(t, http.MethodGet, path, nil)
 	if res.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s (make sdk builds it)", res.Status, body(t, res.Body))
 	}
@@ -47,11 +53,11 @@ func TestTheClientIsServed(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	again := get(t, http.MethodGet, "/sdk/skein.js", map[string]string{"If-None-Match": res.Header.Get("ETag")})
+	again := get(t, http.MethodGet, path, map[string]string{"If-None-Match": res.Header.Get("ETag")})
 	if again.StatusCode != http.StatusNotModified {
 		t.Errorf("the same again is %s", again.Status)
 	}
-	packed := get(t, http.MethodGet, "/sdk/skein.js", map[string]string{"Accept-Encoding": "br, gzip;q=0.8"})
+	packed := get(t, http.MethodGet, path, map[string]string{"Accept-Encoding": "br, gzip;q=0.8"})
 	r, err := gzip.NewReader(packed.Body)
 	if err != nil {
 		t.Fatal(err)

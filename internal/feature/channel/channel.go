@@ -9,6 +9,7 @@
 package channel
 
 import (
+	"context"
 	"time"
 
 	"github.com/skein-realtime/skein/internal/auth"
@@ -20,6 +21,7 @@ import (
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/internal/verb"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
 )
 
 // Config of a [Feature].
@@ -30,6 +32,28 @@ type Config struct {
 	Memo          *verb.Memo
 	Subscriptions func() int // per connection
 	Message       func() int // bytes of data of a message that is stored
+	// Stamp grows with each change of a user's memberships; Steady keeps the members of a
+	// channel as they are until release is called. Nil: there are no members.
+	Stamp  func(user string) uint64
+	Steady func(channel string) (release func())
+	// Conversations knows the channels that are conversations. Nil: there are none.
+	Conversations func() Conversations
+}
+
+// Conversations are the channels whose members have roles. A user who is "" is the server.
+type Conversations interface {
+	// Named checks the name of a conversation; field is what its error names.
+	Named(space *hub.Space, field, channel string) error
+	// Meant checks what a user says beside a message: what he answers, and whom he mentions.
+	Meant(ctx context.Context, space *hub.Space, channel, user string, meta store.Meta) error
+	// Author is what the store has to know of who says something.
+	Author(ctx context.Context, space *hub.Space, channel, user string, meta store.Meta) (*store.Author, error)
+	// Appended is told what became of it.
+	Appended(ctx context.Context, space *hub.Space, channel string, a store.Appended)
+	// Reach counts the other members who are connected, and their connections, without some.
+	Reach(ctx context.Context, space *hub.Space, channel, user string, except []*hub.Conn) hub.Reach
+	// Member tells whether a user is a member, and up to which seq he does not see what was said.
+	Member(ctx context.Context, space *hub.Space, channel, user string) (hidden uint64, is bool, err error)
 }
 
 // Feature is the channels of one server.
@@ -40,11 +64,17 @@ type Feature struct {
 	memo          *verb.Memo
 	subscriptions func() int
 	limit         func() int
+	stamp         func(user string) uint64
+	steady        func(channel string) (release func())
+	chats         func() Conversations
 }
 
 // New registers the feature's frames and verbs.
 func New(cfg Config, sessions *session.Server, verbs *verb.Registry) *Feature {
-	f := &Feature{hub: cfg.Hub, feeds: cfg.Feeds, documents: cfg.Documents, memo: cfg.Memo, subscriptions: cfg.Subscriptions, limit: cfg.Message}
+	f := &Feature{hub: cfg.Hub, feeds: cfg.Feeds, documents: cfg.Documents, memo: cfg.Memo, subscriptions: cfg.Subscriptions, limit: cfg.Message, stamp: cfg.Stamp, steady: cfg.Steady, chats: cfg.Conversations}
+	if f.stamp == nil {
+		f.stamp, f.steady = func(string) uint64 { return 0 }, func(string) func() { return func() {} }
+	}
 	f.registerFrames(sessions)
 	f.registerVerbs(verbs)
 	return f
@@ -60,7 +90,10 @@ func (f *Feature) space(field, channel string) (*hub.Space, error) {
 	if space == nil {
 		return nil, fault.New(fault.NotFound, "%s: namespace %q is not configured", field, namespace)
 	}
-	return space, nil
+	if space.Chat != nil {
+		err = f.chats().Named(space, field, channel)
+	}
+	return space, err
 }
 
 // message makes a message with a fresh id.

@@ -8,6 +8,7 @@ import (
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
 )
 
 func (f *Feature) registerFrames(s *session.Server) {
@@ -20,6 +21,7 @@ func (f *Feature) registerFrames(s *session.Server) {
 // sub answers `sub`.
 func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Frame) error {
 	user := s.User() // whose rights are looked up
+	stamp := f.stamp(user)
 	channel, space, by, err := f.maySub(ctx, s, fr)
 	if err != nil {
 		return err
@@ -40,18 +42,43 @@ func (f *Feature) sub(ctx context.Context, s *session.Session, fr *protocol.Fram
 		}
 	}
 	opt := hub.SubOptions{Presence: presence, Limit: f.subscriptions(), By: by, User: &user}
-	switch {
-	case space.IsLog():
-		err = f.subLog(ctx, s, fr, channel, space, opt)
-	case space.IsDoc():
-		err = f.subDoc(ctx, s, fr, channel, space, opt)
-	default:
-		err = f.subEvent(s, fr, channel, space, opt)
+	if by&hub.Membership == 0 {
+		err = f.subscribeTo(ctx, s, fr, channel, space, opt)
+	} else {
+		err = f.subscribeMember(ctx, s, fr, channel, space, opt, stamp)
 	}
 	if f.hub.Space(space.Name) != space {
 		s.Recheck() // the rules were replaced between the check and the subscription
 	}
 	return err
+}
+
+// subscribeMember subscribes one who may because he is a member, which was looked up when the
+// stamp of his memberships was this one. Whoever ends the membership ends the subscription,
+// too, so it must be there by then, or the membership be seen to have ended.
+func (f *Feature) subscribeMember(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, opt hub.SubOptions, stamp uint64) error {
+	defer f.steady(channel)()
+	if f.stamp(*opt.User) != stamp {
+		may, err := s.Server().Right(ctx, space, subscribe, channel, s.Identity())
+		if err == nil && !may {
+			err = session.Denied(subscribe, channel)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return f.subscribeTo(ctx, s, fr, channel, space, opt)
+}
+
+// subscribeTo subscribes a client that may.
+func (f *Feature) subscribeTo(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, opt hub.SubOptions) error {
+	switch {
+	case space.IsLog():
+		return f.subLog(ctx, s, fr, channel, space, opt)
+	case space.IsDoc():
+		return f.subDoc(ctx, s, fr, channel, space, opt)
+	}
+	return f.subEvent(s, fr, channel, space, opt)
 }
 
 // maySub tells whether a client may subscribe, and why.
@@ -134,6 +161,10 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 	if err != nil {
 		return err
 	}
+	meta, err := f.metaOf(ctx, s, &fr.Object, channel, space)
+	if err != nil {
+		return err
+	}
 	data := fr.Raw("data")
 	if ask != nil {
 		m := session.Message{Channel: channel, Space: space, Key: key, Allowed: allowed, Event: event, Data: data}
@@ -143,7 +174,7 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 		event, data = m.Event, m.Data
 	}
 	if space.IsLog() {
-		return f.pubLog(ctx, s, fr, channel, space, event, data, key)
+		return f.pubLog(ctx, s, fr, channel, space, event, data, key, meta)
 	}
 	send := func() ([]byte, error) {
 		m := message(channel, event, data, s.Sender())
@@ -168,6 +199,22 @@ func (f *Feature) pub(ctx context.Context, s *session.Session, fr *protocol.Fram
 	}
 	s.OK(fr, func(b []byte) []byte { return append(b, fields...) })
 	return nil
+}
+
+// metaOf reads reply and mentions.
+func (f *Feature) metaOf(ctx context.Context, s *session.Session, o *protocol.Object, channel string, space *hub.Space) (meta store.Meta, err error) {
+	if space.Chat == nil {
+		for _, field := range [...]string{"reply", "mentions"} {
+			if o.Has(field) {
+				return meta, fault.Field(field, "belongs to a conversation, and %s is none", channel)
+			}
+		}
+		return meta, nil
+	}
+	if meta.Reply, meta.Mentions, err = protocol.ReadMeta(o); err != nil || meta.Reply == 0 && meta.Mentions == nil {
+		return meta, err
+	}
+	return meta, f.chats().Meant(ctx, space, channel, s.User(), meta)
 }
 
 // asked lets the application decide about what a client says. It may have answered

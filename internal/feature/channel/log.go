@@ -3,6 +3,7 @@ package channel
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"strconv"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 // subLog subscribes to a log channel, from the place that the client asks for.
 func (f *Feature) subLog(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, opt hub.SubOptions) error {
 	from, err := fromOf(&fr.Object)
+	if err == nil {
+		from.Floor, err = f.hidden(ctx, space, channel, s.User())
+	}
 	if err != nil {
 		return err
 	}
@@ -31,6 +35,15 @@ func (f *Feature) subLog(ctx context.Context, s *session.Session, fr *protocol.F
 		})
 	})
 	return err
+}
+
+// hidden is the seq up to which a user does not see what was said in a channel.
+func (f *Feature) hidden(ctx context.Context, space *hub.Space, channel, user string) (uint64, error) {
+	if space.Chat == nil {
+		return 0, nil
+	}
+	hidden, _, err := f.chats().Member(ctx, space, channel, user)
+	return hidden, err
 }
 
 func appendHead(b []byte, j feed.Joining) []byte {
@@ -90,22 +103,24 @@ func sinceOf(o *protocol.Object, place string) (epoch string, n uint64, given bo
 }
 
 // pubLog stores a client's message.
-func (f *Feature) pubLog(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, event string, data []byte, key string) error {
+func (f *Feature) pubLog(ctx context.Context, s *session.Session, fr *protocol.Frame, channel string, space *hub.Space, event string, data []byte, key string, meta store.Meta) error {
 	m := message(channel, event, data, s.Sender())
-	var except []*hub.Conn
-	a, err := f.store(ctx, m, space, s.KeyScope(key), nil)
+	a, err := f.store(ctx, m, space, s.KeyScope(key), meta, nil)
 	if err != nil {
 		return err
 	}
 	if fr.ID == nil {
 		return nil
 	}
-	if !f.hub.WantsOwn(&s.Conn, channel) {
-		except = []*hub.Conn{&s.Conn}
-	}
 	var reach hub.Reach
-	if !a.Duplicate {
-		reach = f.hub.Reach(channel, except)
+	switch {
+	case a.Duplicate:
+	case space.Chat != nil:
+		reach = f.chats().Reach(ctx, space, channel, m.From.User, nil)
+	case f.hub.WantsOwn(&s.Conn, channel):
+		reach = f.hub.Reach(channel, nil)
+	default:
+		reach = f.hub.Reach(channel, []*hub.Conn{&s.Conn})
 	}
 	s.OK(fr, func(b []byte) []byte {
 		b = protocol.AppendString(append(b, `,"message":`...), a.ID)
@@ -121,31 +136,64 @@ func (f *Feature) pubLog(ctx context.Context, s *session.Session, fr *protocol.F
 
 // store appends a message to its channel. scope is the key with whose it is, ""
 // for none.
-func (f *Feature) store(ctx context.Context, m *protocol.Msg, space *hub.Space, scope string, except []*hub.Conn) (store.Appended, error) {
-	a, err := f.record(m, space, scope)
+func (f *Feature) store(ctx context.Context, m *protocol.Msg, space *hub.Space, scope string, meta store.Meta, except []*hub.Conn) (store.Appended, error) {
+	a, err := f.record(ctx, m, space, scope, meta)
 	if err != nil {
 		return store.Appended{}, err
 	}
-	return f.feeds.Publish(ctx, a, except)
+	stored, err := f.feeds.Publish(ctx, a, except)
+	if err != nil {
+		return stored, refused(err, m.Channel)
+	}
+	if space.Chat != nil {
+		f.chats().Appended(ctx, space, m.Channel, stored)
+	}
+	return stored, nil
+}
+
+// refused is an error of storing a message as its author sees it.
+func refused(err error, channel string) error {
+	if errors.Is(err, store.ErrDenied) {
+		return session.Denied(publish, channel)
+	}
+	return err
 }
 
 // record is a message as the store takes it.
-func (f *Feature) record(m *protocol.Msg, space *hub.Space, scope string) (store.Append, error) {
+func (f *Feature) record(ctx context.Context, m *protocol.Msg, space *hub.Space, scope string, meta store.Meta) (store.Append, error) {
 	if limit := f.limit(); len(m.Data) > limit {
 		return store.Append{}, fault.New(fault.TooLarge, "data: has %d bytes; at most %d are allowed in a message that is kept (limits.message)", len(m.Data), limit)
 	}
-	a := store.Append{Channel: m.Channel, ID: m.ID, Time: m.Time, Event: m.Event, Data: m.Data, Sender: m.From, Keep: space.Count}
+	a := store.Append{Channel: m.Channel, ID: m.ID, Time: m.Time, Event: m.Event, Data: m.Data, Sender: m.From, Keep: space.Count, Meta: meta}
+	if space.Chat != nil {
+		var err error
+		if a.Author, err = f.chats().Author(ctx, space, m.Channel, m.From.User, meta); err != nil {
+			return a, err
+		}
+	}
 	if scope != "" {
 		key := sha256.Sum256([]byte(scope))
-		content := sha256.Sum256(append([]byte(m.Event+"\x00"), m.Data...))
+		content := sha256.Sum256(contentOf(m, meta))
 		a.Key, a.Content = key[:16], content[:16]
 		a.Expires = m.Time + int64(verb.DefaultKeyTTL/time.Millisecond)
 	}
 	return a, nil
 }
 
+// contentOf is what a key stands for.
+func contentOf(m *protocol.Msg, meta store.Meta) []byte {
+	b := append([]byte(m.Event+"\x00"), m.Data...)
+	if meta.Reply != 0 || len(meta.Mentions) > 0 { // behind a byte that JSON does not have
+		b = strconv.AppendUint(append(b, 0), meta.Reply, 10)
+		for _, user := range meta.Mentions {
+			b = append(append(b, 0), user...)
+		}
+	}
+	return b
+}
+
 // Publish publishes a message that some other door has taken: from is whose it is,
-// empty for the server's. data is raw JSON.
+// empty for the server's. In a conversation that must be a member who may write. data is raw JSON.
 func (f *Feature) Publish(ctx context.Context, from protocol.Sender, channel, event string, data []byte, except []*hub.Conn) error {
 	space, err := f.space("channel", channel)
 	if err != nil {
@@ -159,7 +207,7 @@ func (f *Feature) Publish(ctx context.Context, from protocol.Sender, channel, ev
 	}
 	m := message(channel, event, data, from)
 	if space.IsLog() {
-		_, err = f.store(ctx, m, space, "", except)
+		_, err = f.store(ctx, m, space, "", store.Meta{}, except)
 		return err
 	}
 	_, err = f.hub.Publish(ctx, channel, frameOf(m), except)

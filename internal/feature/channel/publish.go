@@ -13,6 +13,7 @@ import (
 	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/internal/verb"
 	"github.com/skein-realtime/skein/protocol"
+	"github.com/skein-realtime/skein/store"
 )
 
 // PublishParams are the params of the verb publish.
@@ -242,16 +243,24 @@ func (f *Feature) publishVerb(ctx context.Context, p PublishParams) (PublishResu
 // keepOne publishes to one log channel.
 func (f *Feature) keepOne(ctx context.Context, channel string, space *hub.Space, m *protocol.Msg, except []*hub.Conn) (PublishResult, error) {
 	m.Channel = channel
-	a, err := f.store(ctx, m, space, verb.KeyOf(ctx), except)
+	a, err := f.store(ctx, m, space, verb.KeyOf(ctx), store.Meta{}, except)
 	if err != nil {
 		return PublishResult{}, err
 	}
 	r := PublishResult{ID: a.ID, Seq: a.Seq, Stored: true, Duplicate: a.Duplicate}
 	if !a.Duplicate {
-		reach := f.hub.Reach(channel, except)
+		reach := f.reach(ctx, channel, space, except)
 		r.Connections, r.Users = reach.Connections, reach.Users
 	}
 	return r, nil
+}
+
+// reach tells whom a message of the server reaches in a log channel.
+func (f *Feature) reach(ctx context.Context, channel string, space *hub.Space, except []*hub.Conn) hub.Reach {
+	if space.Chat != nil {
+		return f.chats().Reach(ctx, space, channel, "", except)
+	}
+	return f.hub.Reach(channel, except)
 }
 
 // excluded finds the connections that are left out.
@@ -344,7 +353,7 @@ func (f *Feature) sendMany(ctx context.Context, targets Targets, spaces []*hub.S
 			if len(kept) > 0 {
 				own.ID = id.Message(time.UnixMilli(m.Time))
 			}
-			a, err := f.record(&own, spaces[i], verb.KeyOf(ctx))
+			a, err := f.record(ctx, &own, spaces[i], verb.KeyOf(ctx), store.Meta{})
 			if err != nil {
 				return PublishResult{}, err
 			}
@@ -364,6 +373,7 @@ func (f *Feature) sendMany(ctx context.Context, targets Targets, spaces []*hub.S
 			return PublishResult{}, err
 		}
 		result.Stored, result.Duplicate = true, stored[0].Duplicate
+		f.appended(ctx, targets, spaces, stored)
 		for i, a := range stored {
 			result.Kept = append(result.Kept, Kept{Channel: kept[i].Channel, ID: a.ID, Seq: a.Seq})
 		}
@@ -381,6 +391,19 @@ func (f *Feature) sendMany(ctx context.Context, targets Targets, spaces []*hub.S
 		}
 	}
 	return result, nil
+}
+
+// appended tells of what was stored in those targets that are log channels, in their order.
+func (f *Feature) appended(ctx context.Context, targets Targets, spaces []*hub.Space, stored []store.Appended) {
+	for i, space := range spaces {
+		if space == nil || !space.IsLog() {
+			continue
+		}
+		if space.Chat != nil {
+			f.chats().Appended(ctx, space, targets[i].Channel, stored[0])
+		}
+		stored = stored[1:]
+	}
 }
 
 // meant finds the connections of any target.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/document"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/feed"
@@ -83,25 +84,51 @@ func (f *Feature) subscribeVerb(ctx context.Context, p SubscribeParams) (r Subsc
 	return r, nil
 }
 
-// Join subscribes a session to a channel, for a reason of the server's; with a user,
-// if it is his.
+// Join subscribes a session to a channel, for a reason of the server's; with a user, if it is
+// his. In a log channel it begins with what comes from now on.
 func (f *Feature) Join(ctx context.Context, s *session.Session, user *string, channel string, by hub.Reason) error {
+	if by&hub.Membership != 0 {
+		defer f.steady(channel)()
+	}
+	return f.Follow(ctx, s, user, channel, by, nil)
+}
+
+// Follow is Join while the members of the channel are steady. In a log channel it begins after
+// a place, or, when that is nil, with what comes from now on.
+func (f *Feature) Follow(ctx context.Context, s *session.Session, user *string, channel string, by hub.Reason, after *feed.Position) error {
 	space, err := f.space("channel", channel)
 	if err != nil {
 		return err
 	}
-	_, err = f.subscribeAs(ctx, &s.Conn, channel, space, hub.SubOptions{By: by, User: user})
+	from := feed.From{Echo: true, Since: after}
+	if space.Chat != nil && by&hub.Membership != 0 && user != nil {
+		if space.Subscribe == auth.Token && !session.Capable(space, subscribe, channel, s.Identity()) {
+			return session.Denied(subscribe, channel) // a member, but without the capability
+		}
+		hidden, is, err := f.chats().Member(ctx, space, channel, *user)
+		if err != nil {
+			return err
+		}
+		if !is {
+			return session.Denied(subscribe, channel) // he was a moment ago
+		}
+		from.Floor = hidden
+	}
+	_, err = f.subscribeAs(ctx, &s.Conn, channel, space, from, hub.SubOptions{By: by, User: user})
 	return err
 }
 
 // subscribeOne subscribes one connection; in a log channel, from the next message on.
 func (f *Feature) subscribeOne(ctx context.Context, c *hub.Conn, channel string, space *hub.Space) (fresh bool, err error) {
-	return f.subscribeAs(ctx, c, channel, space, hub.SubOptions{By: hub.Ordered, Limit: f.subscriptions()})
+	return f.subscribeAs(ctx, c, channel, space, feed.From{Echo: true}, hub.SubOptions{By: hub.Ordered, Limit: f.subscriptions()})
 }
 
-func (f *Feature) subscribeAs(ctx context.Context, c *hub.Conn, channel string, space *hub.Space, opt hub.SubOptions) (fresh bool, err error) {
+func (f *Feature) subscribeAs(ctx context.Context, c *hub.Conn, channel string, space *hub.Space, from feed.From, opt hub.SubOptions) (fresh bool, err error) {
 	if space.IsLog() {
-		return f.feeds.Subscribe(ctx, c, channel, space, feed.From{Echo: true}, opt, func(j feed.Joining) []byte {
+		return f.feeds.Subscribe(ctx, c, channel, space, from, opt, func(j feed.Joining) []byte {
+			if from.Since != nil { // what follows begins there
+				j.Seq = min(j.Seq, from.Since.Seq)
+			}
 			return session.Subscribed(channel, "server", func(b []byte) []byte { return appendHead(b, j) })
 		})
 	}

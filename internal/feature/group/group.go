@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/skein-realtime/skein/internal/fault"
+	"github.com/skein-realtime/skein/internal/feed"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/session"
 	"github.com/skein-realtime/skein/internal/verb"
@@ -31,13 +32,23 @@ type Store interface {
 	store.MemberReader
 }
 
-// Join subscribes a connection to a channel.
-type Join func(ctx context.Context, s *session.Session, user *string, channel string, by hub.Reason) error
+// Join subscribes a connection to a channel, whose members do not change meanwhile: to what
+// comes after a place in it, or, when that is nil, to what comes from now on.
+type Join func(ctx context.Context, s *session.Session, user *string, channel string, by hub.Reason, after *feed.Position) error
+
+// Conversations changes the members of channels that are conversations, for the server. It
+// gives whose membership began or ended, and how many members and subscriptions there are, as
+// [Changed] has them.
+type Conversations interface {
+	Invited(ctx context.Context, channel string, users []string) (count, connections int, members int64, err error)
+	Removed(ctx context.Context, channel string, users []string, all bool) (count, connections int, members int64, err error)
+}
 
 // Feature is the memberships of one server.
 type Feature struct {
 	hub   *hub.Hub
 	join  Join
+	chats Conversations // nil: there are none
 	store Store
 	// any tells that somebody may be a member of something; while nobody is, nobody
 	// has to look.
@@ -46,7 +57,7 @@ type Feature struct {
 
 	seed    maphash.Seed
 	stamps  [1024]atomic.Uint64 // changes of memberships, by user
-	changes [256]sync.Mutex     // held while a channel's members change, by channel
+	changes [256]sync.RWMutex   // by channel: held while its members change, and, shared, while somebody is subscribed as one
 }
 
 // New registers the feature's verbs. They need [Feature.Start].
@@ -55,6 +66,10 @@ func New(h *hub.Hub, join Join, verbs *verb.Registry) *Feature {
 	f.register(verbs)
 	return f
 }
+
+// Converse says who changes the members of conversations. It is called once, before the
+// first change.
+func (f *Feature) Converse(chats Conversations) { f.chats = chats }
 
 // Start gives the feature its store. shared tells that other processes change
 // memberships, too.
@@ -76,8 +91,8 @@ func (f *Feature) stamp(user string) *atomic.Uint64 {
 // user is a member.
 const maxBelongs = 10_000
 
-// Belongs gives the channels that a user is a member of, and a stamp for
-// [Feature.Settle].
+// Belongs gives the channels that a user is a member of, without conversations whose
+// members are not subscribed by the server, and a stamp for [Feature.Settle].
 func (f *Feature) Belongs(ctx context.Context, user string) (channels []string, stamp uint64, err error) {
 	stamp = f.stamp(user).Load()
 	if f.store == nil || !f.any.Load() {
@@ -89,7 +104,7 @@ func (f *Feature) Belongs(ctx context.Context, user string) (channels []string, 
 			return nil, 0, failure(err)
 		}
 		for _, m := range list {
-			if f.known(m.Channel) {
+			if f.follows(m.Channel) {
 				channels = append(channels, m.Channel)
 			}
 		}
@@ -101,10 +116,15 @@ func (f *Feature) Belongs(ctx context.Context, user string) (channels []string, 
 	return channels, stamp, nil
 }
 
-// known tells whether a channel's namespace is configured; it may not be any more.
-func (f *Feature) known(channel string) bool {
+// follows tells whether the members of a channel are subscribed to it by the server. Its
+// namespace may not be configured any more.
+func (f *Feature) follows(channel string) bool {
 	namespace, err := protocol.Namespace("channel", channel)
-	return err == nil && f.hub.Space(namespace) != nil
+	if err != nil {
+		return false
+	}
+	space := f.hub.Space(namespace)
+	return space != nil && (space.Chat == nil || space.Chat.Follow)
 }
 
 // Settle makes a connection that was subscribed to what Belongs gave agree with
@@ -120,7 +140,13 @@ func (f *Feature) Settle(ctx context.Context, s *session.Session, user string, s
 		belongs := make(map[string]bool, len(channels))
 		for _, channel := range channels {
 			belongs[channel] = true
-			if !f.hub.IsMember(&s.Conn, channel) && f.join(ctx, s, &user, channel, hub.Membership) != nil && f.hub.Conn(s.ID) == nil {
+			if f.hub.IsMember(&s.Conn, channel) {
+				continue
+			}
+			release := f.Steady(channel)
+			err := f.join(ctx, s, &user, channel, hub.Membership, nil)
+			release()
+			if err != nil && f.hub.Conn(s.ID) == nil {
 				return // it has ended
 			}
 		}
@@ -156,14 +182,69 @@ func (f *Feature) drop(c *hub.Conn, channel string) (ended bool) {
 	return ended
 }
 
+// Stamp is a number that grows with each change of a user's memberships, while nobody has the
+// members of the channel [Feature.Steady]: who has seen that a user is a member, and subscribes
+// him, looks again when the stamp is another one by then.
+func (f *Feature) Stamp(user string) uint64 { return f.stamp(user).Load() }
+
+// Change carries out change, which gives whose membership of the channel has begun or
+// ended, and tells their live connections, of which it gives the number that was subscribed
+// or unsubscribed. Changes of a channel are carried out one after the other, so that what
+// is told last is what is stored. A new subscription begins after a place in the channel, or,
+// when that is nil, with what comes from now on.
+func (f *Feature) Change(ctx context.Context, channel string, change func() (began, ended []string, after *feed.Position, err error)) (connections int, err error) {
+	if f.store == nil {
+		return 0, errNoStore
+	}
+	turn := f.turn(channel)
+	turn.Lock()
+	defer turn.Unlock()
+	f.any.Store(true)
+	began, ended, after, err := change()
+	if err != nil {
+		return 0, err
+	}
+	// It is stored, so it is told, even if who asked for it has gone.
+	ctx = context.WithoutCancel(ctx)
+	follows := f.follows(channel)
+	f.tell(began, func(user string, conn *hub.Conn) error {
+		if !follows {
+			return nil
+		}
+		err := f.join(ctx, session.Of(conn), &user, channel, hub.Membership, after)
+		if err == nil {
+			connections++
+		}
+		return err
+	})
+	f.tell(ended, func(_ string, conn *hub.Conn) error {
+		if f.drop(conn, channel) {
+			connections++
+		}
+		return nil
+	})
+	return connections, nil
+}
+
+// Steady keeps the members of a channel as they are until release is called, which must be
+// soon: nothing in between may change them.
+func (f *Feature) Steady(channel string) (release func()) {
+	turn := f.turn(channel)
+	turn.RLock()
+	return turn.RUnlock
+}
+
+func (f *Feature) turn(channel string) *sync.RWMutex {
+	return &f.changes[maphash.String(f.seed, channel)%uint64(len(f.changes))]
+}
+
 // change carries out a command that changes a channel's members, and tells the
-// live connections of those who are concerned. Changes of a channel are carried
-// out one after the other, so that what is told last is what is stored.
+// live connections of those who are concerned, as [Feature.Change].
 func (f *Feature) change(ctx context.Context, channel string, c store.Command, tell func(user string, conn *hub.Conn) error) (store.MembersChanged, error) {
 	if f.store == nil {
 		return store.MembersChanged{}, errNoStore
 	}
-	turn := &f.changes[maphash.String(f.seed, channel)%uint64(len(f.changes))]
+	turn := f.turn(channel)
 	turn.Lock()
 	defer turn.Unlock()
 	results, err := f.store.Do(ctx, c)
@@ -171,17 +252,22 @@ func (f *Feature) change(ctx context.Context, channel string, c store.Command, t
 		return store.MembersChanged{}, failure(err)
 	}
 	changed := results[0].(store.MembersChanged)
-	for _, user := range changed.Users {
+	f.tell(changed.Users, tell)
+	return changed, nil
+}
+
+// tell calls fn for the live connections of users whose memberships have changed.
+func (f *Feature) tell(users []string, fn func(user string, conn *hub.Conn) error) {
+	for _, user := range users {
 		f.stamp(user).Add(1)
 		for _, conn := range f.hub.UserConns(user) {
 			// Who cannot be told now will be when it connects again.
-			err := tell(user, conn)
+			err := fn(user, conn)
 			if code := fault.Of(err); err != nil && code.Code != fault.NotFound && code.Code != fault.Denied {
 				session.Of(conn).Bye(protocol.Close{Word: string(fault.Unavailable), Code: protocol.CloseInternal.Code, Reconnect: true}, "the connection's channels have changed", time.Second)
 			}
 		}
 	}
-	return changed, nil
 }
 
 var errNoStore = fault.New(fault.Unavailable, "members need a store: set data or database")

@@ -44,35 +44,42 @@ type Changed struct {
 	Members     int64 `json:"members" jsonschema:"members of the channel now"`
 }
 
-func (f *Feature) check(channel string, users []string) error {
+// check checks what is given, and tells whether the channel is a conversation.
+func (f *Feature) check(channel string, users []string) (chat bool, err error) {
 	namespace, err := protocol.Namespace("channel", channel)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if f.hub.Space(namespace) == nil {
-		return fault.New(fault.NotFound, "channel: namespace %q is not configured", namespace)
+	space := f.hub.Space(namespace)
+	if space == nil {
+		return false, fault.New(fault.NotFound, "channel: namespace %q is not configured", namespace)
 	}
 	if len(users) > maxUsers {
-		return fault.Field("users", "names %d users; at most %d are allowed", len(users), maxUsers)
+		return false, fault.Field("users", "names %d users; at most %d are allowed", len(users), maxUsers)
 	}
 	for i, user := range users {
 		if err := protocol.UserID("users["+strconv.Itoa(i)+"]", user); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return space.Chat != nil && f.chats != nil, nil
 }
 
 func (f *Feature) add(ctx context.Context, p Params) (r Changed, err error) {
 	if p.Users == nil {
 		return r, fault.Field("users", "is missing")
 	}
-	if err := f.check(p.Channel, p.Users); err != nil {
+	chat, err := f.check(p.Channel, p.Users)
+	if err != nil {
+		return r, err
+	}
+	if chat {
+		r.Count, r.Connections, r.Members, err = f.chats.Invited(ctx, p.Channel, p.Users)
 		return r, err
 	}
 	f.any.Store(true)
 	changed, err := f.change(ctx, p.Channel, store.AddMembers{Channel: p.Channel, Users: p.Users, Time: time.Now().UnixMilli()}, func(user string, c *hub.Conn) error {
-		err := f.join(ctx, session.Of(c), &user, p.Channel, hub.Membership)
+		err := f.join(ctx, session.Of(c), &user, p.Channel, hub.Membership, nil)
 		if err == nil {
 			r.Connections++
 		}
@@ -86,7 +93,12 @@ func (f *Feature) remove(ctx context.Context, p RemoveParams) (r Changed, err er
 	if (p.Users == nil) == !p.All {
 		return r, fault.Field("users", "name users, or set all to true")
 	}
-	if err := f.check(p.Channel, p.Users); err != nil {
+	chat, err := f.check(p.Channel, p.Users)
+	if err != nil {
+		return r, err
+	}
+	if chat {
+		r.Count, r.Connections, r.Members, err = f.chats.Removed(ctx, p.Channel, p.Users, p.All)
 		return r, err
 	}
 	tell := func(_ string, c *hub.Conn) error {
@@ -142,7 +154,7 @@ func (f *Feature) list(ctx context.Context, p ListParams) (Page, error) {
 		return page, err
 	}
 	if p.Channel != "" {
-		err = f.check(p.Channel, nil)
+		_, err = f.check(p.Channel, nil)
 	} else {
 		err = protocol.UserID("user", p.User)
 	}
@@ -191,7 +203,7 @@ type Count struct {
 }
 
 func (f *Feature) count(ctx context.Context, p CountParams) (Count, error) {
-	if err := f.check(p.Channel, nil); err != nil {
+	if _, err := f.check(p.Channel, nil); err != nil {
 		return Count{}, err
 	}
 	if f.store == nil {

@@ -32,7 +32,13 @@ func (f *Feature) history(ctx context.Context, s *session.Session, fr *protocol.
 	if err != nil {
 		return err
 	}
-	page, err := f.read(ctx, channel, before, after, limit)
+	floor := uint64(0)
+	if f.hidden != nil {
+		if floor, err = f.hidden(ctx, s, space, channel); err != nil {
+			return err
+		}
+	}
+	page, err := f.read(ctx, channel, before, after, limit, floor)
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,16 @@ import (
 
 // Feature is the history of the log channels of one server.
 type Feature struct {
-	hub   *hub.Hub
-	feeds *feed.Feeds
-	bytes func() int
-	also  RecallPush // nil: there are no pushes
+	hub    *hub.Hub
+	feeds  *feed.Feeds
+	bytes  func() int
+	hidden Hidden     // nil: nothing is
+	also   RecallPush // nil: there are no pushes
 }
+
+// Hidden tells up to which seq messages of a channel are hidden from a session, although
+// they are kept; zero: none is. Its error is what the client is told.
+type Hidden func(ctx context.Context, s *session.Session, space *hub.Space, channel string) (uint64, error)
 
 // RecallPush withdraws a message that was pushed to users, and tells from how many, and
 // whether that is news. Its error is not_found when there is no such message.
@@ -41,16 +46,18 @@ const (
 )
 
 // New registers the feature's frame and verbs. bytes gives how much data a page
-// may hold: after the message that reaches it there is another page.
-func New(h *hub.Hub, feeds *feed.Feeds, bytes func() int, sessions *session.Server, verbs *verb.Registry) *Feature {
-	f := &Feature{hub: h, feeds: feeds, bytes: bytes}
+// may hold: after the message that reaches it there is another page. hidden, which may
+// be nil, is asked for the frame; the verb shows everything.
+func New(h *hub.Hub, feeds *feed.Feeds, bytes func() int, sessions *session.Server, verbs *verb.Registry, hidden Hidden) *Feature {
+	f := &Feature{hub: h, feeds: feeds, bytes: bytes, hidden: hidden}
 	f.registerFrames(sessions)
 	f.registerVerbs(verbs)
 	return f
 }
 
-// read reads one page. before and after are seqs; -1: not given.
-func (f *Feature) read(ctx context.Context, channel string, before, after, limit int64) (store.Page, error) {
+// read reads one page without the messages up to floor, as if those were gone. before
+// and after are seqs; -1: not given.
+func (f *Feature) read(ctx context.Context, channel string, before, after, limit int64, floor uint64) (store.Page, error) {
 	switch {
 	case before >= 0 && after >= 0:
 		return store.Page{}, fault.Field("before", "cannot be given together with after")
@@ -61,9 +68,25 @@ func (f *Feature) read(ctx context.Context, channel string, before, after, limit
 	if q.Backward {
 		q.Before = uint64(max(0, before))
 	} else {
-		q.After = uint64(after)
+		q.After = max(uint64(after), floor)
 	}
-	return f.feeds.History(ctx, q)
+	page, err := f.feeds.History(ctx, q)
+	if q.Backward && err == nil {
+		cut(&page, floor)
+	}
+	return page, err
+}
+
+// cut ends a page that was read backwards after the floor.
+func cut(page *store.Page, floor uint64) {
+	list := page.Messages
+	for len(list) > 0 && list[0].Seq <= floor {
+		list = list[1:]
+	}
+	if len(list) < len(page.Messages) || len(list) > 0 && list[0].Seq == floor+1 {
+		page.More = false
+	}
+	page.Messages = list
 }
 
 // checkKind tells that a channel has no history.
@@ -81,13 +104,7 @@ func appendPage(b []byte, channel string, page store.Page) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		m := &page.Messages[i]
-		out := protocol.Msg{Channel: channel, ID: m.ID, Seq: m.Seq, Event: m.Event, Data: m.Data, From: m.Sender, Time: m.Time}
-		if m.Recalled {
-			b = protocol.AppendStub(b, &out)
-		} else {
-			b = protocol.AppendKept(b, &out)
-		}
+		b = feed.AppendKept(b, channel, &page.Messages[i])
 	}
 	b = strconv.AppendBool(append(b, `],"more":`...), page.More)
 	b = protocol.AppendString(append(b, `,"epoch":`...), page.Head.Epoch)

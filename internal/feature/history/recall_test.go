@@ -9,32 +9,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/skein-realtime/skein/internal/fault"
-	"github.com/skein-realtime/skein/internal/feature/history"
-	"github.com/skein-realtime/skein/internal/feed"
-	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/store"
-	"github.com/skein-realtime/skein/store/sqlite"
-	"github.com/skein-realtime/skein/test/sessiontest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRecallWithdrawsWhatWasPushedToo(t *testing.T) {
 	ctx := t.Context()
-	feeds := feed.New(feed.Config{})
-	st, err := sqlite.Open(ctx, sqlite.Config{Dir: t.TempDir(), Relaxed: true, Options: store.Options{Committed: feeds.Committed}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		feeds.Close()
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w := sessiontest.Start(t, sessiontest.Options{Spaces: []*hub.Space{{Name: "room", Kind: hub.KindLog}}})
-	feeds.Start(w.Hub, st)
-	f := history.New(w.Hub, feeds, func() int { return 1 << 20 }, w.Server, w.Verbs)
+	w, feeds, f := begin(t, nil)
 	said := strings.Repeat("A", 26)
 	if _, err := feeds.Publish(ctx, store.Append{Channel: "room:1", ID: said, Time: 1, Data: []byte(`1`)}, nil); err != nil {
 		t.Fatal(err)

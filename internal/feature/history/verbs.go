@@ -36,13 +36,16 @@ type Result struct {
 
 // Message is one message of a history.
 type Message struct {
-	ID       string `json:"id"`
-	Seq      uint64 `json:"seq"`
-	Event    string `json:"event,omitempty" jsonschema:"absent when it was recalled"`
-	Data     any    `json:"data,omitempty" jsonschema:"any JSON; absent when it was recalled"`
-	From     *From  `json:"from,omitempty" jsonschema:"absent when the server sent it"`
-	Recalled bool   `json:"recalled,omitempty" jsonschema:"its content is withdrawn"`
-	Time     int64  `json:"time" jsonschema:"milliseconds since 1970 UTC"`
+	ID       string   `json:"id"`
+	Seq      uint64   `json:"seq"`
+	Event    string   `json:"event,omitempty" jsonschema:"absent when it was recalled"`
+	Data     any      `json:"data,omitempty" jsonschema:"any JSON; absent when it was recalled"`
+	From     *From    `json:"from,omitempty" jsonschema:"absent when the server sent it"`
+	Reply    uint64   `json:"reply,omitempty" jsonschema:"seq of the message that it answers"`
+	Mentions []string `json:"mentions,omitempty" jsonschema:"users that it mentions; * is everybody"`
+	Edited   bool     `json:"edited,omitempty" jsonschema:"it has other content than it had at first"`
+	Recalled bool     `json:"recalled,omitempty" jsonschema:"its content is withdrawn"`
+	Time     int64    `json:"time" jsonschema:"milliseconds since 1970 UTC"`
 }
 
 // From is who sent a message.
@@ -88,7 +91,7 @@ func (f *Feature) historyVerb(ctx context.Context, p Params) (Result, error) {
 		}
 		ints[i] = *given
 	}
-	page, err := f.read(ctx, p.Channel, ints[0], ints[1], ints[2])
+	page, err := f.read(ctx, p.Channel, ints[0], ints[1], ints[2], 0)
 	return Result{channel: p.Channel, page: page}, err
 }
 

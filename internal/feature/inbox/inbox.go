@@ -1,6 +1,6 @@
 // Package inbox is what clients do with the inbox of their user (spec/push.md, section
-// 1). It answers the frames ack, mark and mute, and history, sub and unsub for the
-// channel @inbox.
+// 1). It answers the frame mute, and ack, mark, history, sub and unsub for the channel
+// @inbox, of which ack need not name it.
 //
 // It checks, asks and translates; what comes by itself is the business of
 // internal/push. It stores nothing and starts no goroutine.
@@ -41,8 +41,9 @@ type Feature struct {
 // New registers the frames.
 func New(cfg Config, sessions *session.Server) *Feature {
 	f := &Feature{cfg: cfg}
-	sessions.Handle(protocol.TypeAck, of(f.ack))
-	sessions.Handle(protocol.TypeMark, of(f.mark))
+	sessions.HandleIn(protocol.Inbox, protocol.TypeAck, of(f.ack))
+	sessions.HandleIn("", protocol.TypeAck, of(f.ack))
+	sessions.HandleIn(protocol.Inbox, protocol.TypeMark, of(f.mark))
 	sessions.Handle(protocol.TypeMute, of(f.mute))
 	sessions.HandleIn(protocol.Inbox, protocol.TypeHistory, of(f.history))
 	sessions.HandleIn(protocol.Inbox, protocol.TypeSub, of(f.sub))
@@ -74,26 +75,8 @@ const (
 	maxLimit      = 500
 )
 
-// isInbox checks that a frame is about the inbox. absent is whether it may say nothing.
-func isInbox(fr *protocol.Frame, absent bool) error {
-	if fr.Raw("channel") == nil {
-		if absent {
-			return nil
-		}
-		return fault.Field("channel", "is missing")
-	}
-	channel, err := fr.String("channel", protocol.MaxChannel)
-	if err == nil && channel != protocol.Inbox {
-		err = fault.Field("channel", "%s is about %s alone", fr.Type, protocol.Inbox)
-	}
-	return err
-}
-
 // ack answers `ack`.
 func (f *Feature) ack(ctx context.Context, s *session.Session, user string, fr *protocol.Frame) error {
-	if err := isInbox(fr, true); err != nil {
-		return err
-	}
 	a := push.Ack{User: user, Device: s.Identity().Device, Conn: &s.Conn}
 	switch raw := fr.Raw("messages"); {
 	case fr.Raw("seq") != nil && raw != nil:
@@ -164,9 +147,6 @@ func appendTexts(b []byte, list []string) []byte {
 
 // mark answers `mark`.
 func (f *Feature) mark(ctx context.Context, s *session.Session, user string, fr *protocol.Frame) error {
-	if err := isInbox(fr, false); err != nil {
-		return err
-	}
 	if fr.Raw("read") == nil {
 		return fault.Field("read", "is missing")
 	}

@@ -145,6 +145,14 @@ func (o *Online) ChannelChanged(channel string, there bool) {
 	}
 }
 
+// Leaving tells whether a user is in the grace time: his last connection has gone, and nobody
+// has been told.
+func (o *Online) Leaving(user string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.leaving.of[subject{name: user}] != nil
+}
+
 func (o *Online) changed(s subject, there bool) {
 	now := time.Now()
 	o.mu.Lock()

@@ -353,3 +353,30 @@ func BenchmarkComeAndGo(b *testing.B) {
 		o.UserChanged("ann", true)
 	}
 }
+
+func TestWhoIsInTheGraceTimeIsLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, l := begin(t, online.Config{})
+		is := func(want bool, when string) {
+			t.Helper()
+			if o.Leaving("ann") != want || o.Leaving("bob") {
+				t.Errorf("%s: ann is leaving: %t, bob: %t", when, o.Leaving("ann"), o.Leaving("bob"))
+			}
+		}
+		is(false, "before she was here")
+		o.UserChanged("ann", true)
+		o.ChannelChanged("bob", true)
+		o.ChannelChanged("bob", false) // a channel of that name is no user
+		is(false, "here")
+		o.UserChanged("ann", false)
+		is(true, "gone")
+		o.UserChanged("ann", true)
+		is(false, "back")
+		o.UserChanged("ann", false)
+		time.Sleep(2 * time.Second)
+		is(true, "gone again")
+		time.Sleep(2 * time.Second)
+		is(false, "gone for good")
+		l.take()
+	})
+}

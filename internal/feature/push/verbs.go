@@ -111,6 +111,19 @@ func totals(t store.Totals) Counts {
 }
 
 func (f *Feature) push(ctx context.Context, p Params) (Result, error) {
+	return f.pushAs(ctx, p, verb.KeyOf(ctx), p.digest())
+}
+
+// Push is the verb for the server itself, which pushes once for each key, whatever it says.
+func (f *Feature) Push(ctx context.Context, p Params, key string) (Result, error) {
+	scope := "server\x00" + key // no caller of the verb has a key like this: theirs name the verb
+	digest := sha256.Sum256([]byte(scope))
+	return f.pushAs(ctx, p, scope, digest[:keySize])
+}
+
+// pushAs pushes; a scope that is not "" is the key, with whose it is, under which that
+// happens once, and digest what it stands for.
+func (f *Feature) pushAs(ctx context.Context, p Params, scope string, digest []byte) (Result, error) {
 	st, err := f.running()
 	if err != nil {
 		return Result{}, err
@@ -129,9 +142,9 @@ func (f *Feature) push(ctx context.Context, p Params) (Result, error) {
 		return f.dryRun(ctx, st, p.To, content, now)
 	}
 	job := audience.Job{Name: "push " + content.ID, To: p.To, Content: content}
-	if scope := verb.KeyOf(ctx); scope != "" {
+	if scope != "" {
 		key := sha256.Sum256([]byte(scope))
-		job.Key, job.Digest = key[:keySize], p.digest()
+		job.Key, job.Digest = key[:keySize], digest
 		job.KeyExpires = content.Time + int64(verb.DefaultKeyTTL/time.Millisecond)
 	}
 	if p.To.Users == nil || len(p.To.Users) > atOnce {

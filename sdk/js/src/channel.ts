@@ -2,7 +2,9 @@
 // after each lost connection.
 
 import { SkeinError } from "./error.js";
-import type { Crowd, Dropped, Events, Frame, Gap, History, Kind, Message, Notice, Opened, Published, Recall, Subscribed, Visit } from "./frames.js";
+import type {
+  Crowd, Dropped, Edit, Events, Frame, Gap, History, Kind, Mark, Message, Notice, Opened, Published, PublishOptions, Recall, Subscribed, Visit,
+} from "./frames.js";
 import { Handle } from "./handle.js";
 import { iterate } from "./iterate.js";
 import { key as random } from "./random.js";
@@ -23,6 +25,9 @@ export interface ChannelEvents<E extends Events = Events> {
   notice: Notice;
   gap: Gap;
   recall: Recall;
+  edit: Edit<E>;
+  /** In a conversation: somebody has got messages, or read them. */
+  mark: Mark;
   dropped: Dropped;
   join: Visit;
   leave: Visit;
@@ -74,23 +79,22 @@ export class Channel<E extends Events = Events> extends Handle<ChannelEvents<E>>
    * which is made where none is given, except on event channels, where nothing
    * is kept and a repeat would come late.
    */
-  async publish<K extends keyof E & string>(event: K, data: E[K], options: { key?: string } = {}): Promise<Published> {
+  async publish<K extends keyof E & string>(event: K, data: E[K], options: PublishOptions = {}): Promise<Published> {
     const key = options.key ?? (this.kind === "event" ? undefined : random());
-    const frame: Frame = { type: "pub", channel: this.name, event, data: data ?? null, key };
-    const ok = await this._skein._request(frame, Boolean(key));
+    const ok = await this._skein.request({ type: "pub", channel: this.name, event, data: data ?? null, ...options, key }, !!key);
     // The application's own answer says nothing of the channel.
-    if (ok.stored !== undefined) this.kind ??= ok.stored ? "log" : "event";
+    if (ok.message) this.kind ??= ok.stored ? "log" : "event";
     return ok as unknown as Published;
   }
 
   /** Tells all other subscribers something that is not kept. */
   async notice(event: string, data?: unknown): Promise<void> {
-    await this._skein._request({ type: "notice", channel: this.name, event, data });
+    await this._skein.request({ type: "notice", channel: this.name, event, data });
   }
 
   /** A page of a log channel: the newest before, or the oldest after a seq; without either the newest. */
   async history(page: { before?: number; after?: number; limit?: number } = {}): Promise<History<E>> {
-    return (await this._skein._request({ type: "history", channel: this.name, ...page }, true)) as unknown as History<E>;
+    return (await this._skein.request({ type: "history", channel: this.name, ...page }, true)) as unknown as History<E>;
   }
 
   /**
@@ -161,6 +165,7 @@ export class Channel<E extends Events = Events> extends Handle<ChannelEvents<E>>
     const turn = ++this.#turn;
     const watch = this.#watchers > 0 && !this.#hidden;
     this.#asked = true;
+    if (this.kind === "log") this._ready = false;
     this._skein._ask({
       type: "sub", channel: this.name,
       since: this.kind === "event" ? undefined : place, last: place ? undefined : last,
@@ -203,9 +208,10 @@ export class Channel<E extends Events = Events> extends Handle<ChannelEvents<E>>
     } else if (type === "gap") {
       this.#epoch = frame.epoch;
       this.#at(frame.to);
-    } else if (seq !== undefined) {
-      const known = this._place?.seq !== undefined && seq <= this._place.seq;
-      if (!known) this.#at(seq); // a recall may stand for a message in the sequence
+    } else if (seq && frame.id) { // a message, or what has become of one
+      // The server may have subscribed this connection by itself: the answer says where to go on.
+      if (!this._ready) return;
+      if (!(seq <= this._place?.seq!)) this.#at(seq); // a recall may stand for a message in the sequence
       else if (type === "msg") return;
     }
     if (type !== "msg") this._emit(type as keyof ChannelEvents<E>, frame as any);

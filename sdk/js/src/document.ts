@@ -82,7 +82,7 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
       if (this.version !== undefined) this.#show(value, { local: true, ops: patch.ops });
       this._skein._ask({ type: "patch", channel: this.name, ops: patch.ops, key: patch.key, if_version: options.ifVersion }, (error, ok) => {
         if (!error) this.#accepted(patch, ok.version);
-        else if (patch.version === undefined) { // else its own frame came before the connection was lost
+        else if (!patch.version) { // else its own frame came before the connection was lost
           this.#end(patch);
           reject(error);
         }
@@ -165,7 +165,7 @@ export class Document<T = any> extends Handle<DocumentEvents<T>> {
     }
     const own = this.#pending.find((patch) => patch.key === key);
     if (own) this.#done(own, version);
-    this.#advance(version, base, { from, ops, local: Boolean(own) });
+    this.#advance(version, base, { from, ops, local: !!own });
   }
 
   /** Takes a value of the server, and carries out over it what is still pending. */

@@ -1,7 +1,7 @@
 // What comes from the server, as the application sees it. The protocol says what
 // each member means.
 
-/** @internal */
+/** A frame of the protocol. */
 export interface Frame {
   type: string;
   [member: string]: any;
@@ -35,6 +35,12 @@ export type Message<E extends Events = Events> = {
     expires?: number;
     /** Of a message of the inbox: it takes the place of earlier ones of its category with the same. */
     collapse?: string;
+    /** Of a conversation: the seq of the message that this one answers. */
+    reply?: number;
+    /** Of a conversation: the users whom it names; `*` is everybody. */
+    mentions?: string[];
+    /** Its author has changed it since. */
+    edited?: boolean;
   };
 }[keyof E & string];
 
@@ -53,6 +59,17 @@ export interface Gap {
   from: number;
   to: number;
   epoch: string;
+}
+
+/** The author has changed a message: what it is now. `time` is that of the message, `at` that of the change; absent: it was made while nobody was here. */
+export type Edit<E extends Events = Events> = Message<E> & { seq: number; edited: true; at?: number };
+
+/** How far a user has read a conversation, and what a device of his has got. */
+export interface Mark {
+  channel: string;
+  user: string;
+  delivered: number;
+  read: number;
 }
 
 /** A message was withdrawn. */
@@ -117,6 +134,15 @@ export interface Welcome {
   channels?: string[];
   expires?: number;
   time: number;
+}
+
+export interface PublishOptions {
+  /** Makes a repeat harmless: of messages with the same key only the first one counts. At most 128 bytes. */
+  key?: string | undefined;
+  /** In a conversation: the seq of the message that this one answers. */
+  reply?: number | undefined;
+  /** In a conversation: at most 100 members whom it names, or `["*"]`, everybody. */
+  mentions?: string[] | undefined;
 }
 
 /** The answer to a publish. */

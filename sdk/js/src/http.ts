@@ -33,11 +33,10 @@ export function http(wire: Wire): Http {
     end: () => abort.abort(),
     async request(url, init) {
       const response = await wire.fetch(url, { credentials: "include", signal, ...init });
-      if (!response.ok) {
-        fail(await refused(response));
-        throw response;
-      }
-      return response;
+      // 409: a poll that was overtaken by two others; it says nothing any more.
+      if (response.ok || response.status === 409) return response;
+      fail(await refused(response));
+      throw response;
     },
     batch() {
       let n = 1;

@@ -76,7 +76,7 @@ export class Inbox extends Emitter<InboxEvents> {
   }
 
   #ask(type: string, frame?: object): Promise<any> {
-    return this.#skein._request({ type, channel: "@inbox", ...frame }, true);
+    return this.#skein.request({ type, channel: "@inbox", ...frame }, true);
   }
 
   /** @internal */

@@ -21,8 +21,8 @@ export type { Channel, ChannelEvents, ChannelOptions } from "./channel.js";
 export type { Change, Document, DocumentEvents } from "./document.js";
 export type { Emitter } from "./emitter.js";
 export type {
-  Crowd, Dropped, Events, From, Gap, Held, History, InboxHead, InboxMessage, InboxPage, InboxQuery, InboxState, Kind, Message, Notice,
-  Opened, Published, Recall, Subscribed, Visit, Welcome,
+  Crowd, Dropped, Edit, Events, Frame, From, Gap, Held, History, InboxHead, InboxMessage, InboxPage, InboxQuery, InboxState, Kind, Mark,
+  Message, Notice, Opened, Published, PublishOptions, Recall, Subscribed, Visit, Welcome,
 } from "./frames.js";
 export type { Handle } from "./handle.js";
 export type { Inbox, InboxEvents } from "./inbox.js";

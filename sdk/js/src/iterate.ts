@@ -23,7 +23,7 @@ export function iterate<E extends Events>(channel: Channel<E>, bound: number): A
   const offs = [
     channel.on("message", (message) => {
       if (buffer.length >= bound) {
-        if (message.seq !== undefined) return finish(new SkeinError("too_large", `${channel.name}: ${bound} messages wait already`));
+        if (message.seq) return finish(new SkeinError("too_large", `${channel.name}: ${bound} messages wait already`));
         buffer.shift();
         channel._emit("dropped", { channel: channel.name, count: 1, local: true });
       }

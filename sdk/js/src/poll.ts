@@ -11,17 +11,17 @@ export function poll(wire: Wire): Link {
   let place = ""; // the connection, as the beginning of a body
   let after = 0;
   let calls = 0;
-  let carrying = false;
+  let carrying = ""; // frames that are on their way
 
   const post = (body: string, init?: RequestInit) => request(url, { method: "POST", body: `{${place}${body}}`, ...init });
 
   const call = async (frames: string) => {
     calls++;
-    if (frames) carrying = true;
+    carrying ||= frames;
     const answer = wire.parse(await (await post(`"after":${after},"frames":[${frames}]`)).text());
     calls--;
-    if (frames) carrying = false;
-    place = `"connection":${JSON.stringify(answer.connection)},`;
+    if (frames) carrying = "";
+    place ||= `"connection":${JSON.stringify(answer.connection)},`;
     // Two calls that overlap may both bring the same answer: its number tells.
     if (answer.after > after) {
       after = answer.after;

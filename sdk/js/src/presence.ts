@@ -83,11 +83,11 @@ export class Presence extends Handle<PresenceEvents> {
   }
 
   async #ask(): Promise<this> {
-    const ok = await this._skein._request({ type: "presence", channel: this.name, data: this.#unwatch && this.#shown }, true);
+    const ok = await this._skein.request({ type: "presence", channel: this.name, data: this.#unwatch && this.#shown }, true);
     const before = this.#entries;
     this.#entries = new Map();
     for (const member of (ok.members ?? []) as Member[]) {
-      const id = member.user === undefined ? `#${this.#entries.size}` : `=${member.user}`;
+      const id = member.user ? `=${member.user}` : `#${this.#entries.size}`;
       this.#entries.set(id, { member, known: before.get(id)?.known ?? new Set() });
     }
     this.#count(ok as unknown as Crowd);
@@ -98,13 +98,13 @@ export class Presence extends Handle<PresenceEvents> {
   #count({ connections, users, large }: Crowd): void {
     this.connections = connections;
     this.users = users;
-    this.large = Boolean(large);
+    this.large = !!large;
     this.#changed();
   }
 
   #visit(event: "join" | "leave", visit: Visit): void {
     const { user, connection } = visit;
-    const id = user === undefined ? connection : `=${user}`;
+    const id = user ? `=${user}` : connection;
     const { member, known } = this.#entries.get(id) ?? { member: { user, connections: 0 }, known: new Set<string>() };
     const before = member.connections;
     const unnamed = before > known.size;
@@ -123,7 +123,7 @@ export class Presence extends Handle<PresenceEvents> {
     this.#entries.set(id, { member: { ...member, connections, ...(event === "join" && { data: visit.data }) }, known });
     if (!connections) this.#entries.delete(id);
     this.connections += step;
-    if (user !== undefined) this.users += +(connections > 0) - +(before > 0);
+    if (user) this.users += +(connections > 0) - +(before > 0);
     this.#changed();
     this._emit(event, visit);
   }

@@ -4,16 +4,18 @@
 // that a component is drawn again only when something that it shows is new.
 
 import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
+import type { ChatMessage, Conversation, Conversations, Entry } from "./chat.js";
 import type {
   Channel, ChannelOptions, Document, Events, Inbox, InboxMessage, Message, Presence, Published, Skein, SkeinError, State,
 } from "./index.js";
 import { add, load, mark, nothing, remove, visible, type Shown } from "./shown.js";
 
 const Context = createContext<Skein | undefined>(undefined);
+const ChatContext = createContext<Conversations<any, any> | undefined>(undefined);
 
-/** Gives the client to the components below. */
-export function SkeinProvider({ skein, children }: { skein: Skein; children?: ReactNode }): ReactNode {
-  return createElement(Context.Provider, { value: skein }, children);
+/** Gives the client, and the user's conversations where there are any, to the components below. */
+export function SkeinProvider({ skein, chat, children }: { skein: Skein; chat?: Conversations<any, any>; children?: ReactNode }): ReactNode {
+  return createElement(Context.Provider, { value: skein }, createElement(ChatContext.Provider, { value: chat }, children));
 }
 
 function useClient(): Skein {
@@ -67,7 +69,7 @@ export interface UseChannelOptions extends ChannelOptions {
   limit?: number;
 }
 
-/** A channel and its newest messages since the component is there; withdrawn ones are taken out. Options are those of the first time. */
+/** A channel and its newest messages since the component is there; edited ones change, withdrawn ones are taken out. Options are those of the first time. */
 export function useChannel<E extends Events = Events>(name: string, options: UseChannelOptions = {}): {
   messages: readonly Message<E>[];
   publish: <K extends keyof E & string>(event: K, data: E[K]) => Promise<Published>;
@@ -87,6 +89,7 @@ export function useChannel<E extends Events = Events>(name: string, options: Use
       };
       const offs = [
         channel.on("message", (message) => keep([...kept.current.messages, message].slice(-limit))),
+        channel.on("edit", (edit) => keep(kept.current.messages.map((message) => (message.id === edit.id ? { ...message, event: edit.event, data: edit.data, edited: true } : message)))),
         channel.on("recall", ({ id }) => keep(kept.current.messages.filter((message) => message.id !== id))),
       ];
       return () => offs.forEach((off) => off());
@@ -185,4 +188,81 @@ export function useInbox({ limit = 50 }: UseInboxOptions = {}): {
 export interface UseInboxOptions {
   /** How many messages are kept, the newest; at most 500. Default 50. */
   limit?: number;
+}
+
+function useChat<E extends Events, G>(): Conversations<E, G> {
+  const chat = useContext(ChatContext);
+  if (!chat) throw new Error("the SkeinProvider above this component has no chat");
+  return chat;
+}
+
+/** The conversations of the user, the newest first, and how many messages of all of them are not read. */
+export function useConversations<E extends Events = Events, G = any>(): {
+  conversations: readonly Entry<E, G>[];
+  unread: number;
+  count: number;
+  hasMore: boolean;
+  more: () => Promise<boolean>;
+  chat: Conversations<E, G>;
+  error: SkeinError | undefined;
+} {
+  const chat = useChat<E, G>();
+  const error = useRefusal(chat);
+  const list = useSyncExternalStore(
+    useCallback((changed) => chat.on("change", changed), [chat]),
+    () => chat.list,
+    () => none as readonly Entry<E, G>[],
+  );
+  const more = useCallback(() => chat.more(), [chat]);
+  const { unread, count, hasMore } = chat;
+  return { conversations: list, unread, count, hasMore, more, chat, error };
+}
+
+/** What a component shows of a conversation. */
+interface View<E extends Events, G> {
+  conversation?: Conversation<E, G>;
+  messages: readonly ChatMessage<E>[];
+  entry?: Entry<E, G> | undefined;
+  typists: readonly string[];
+  more: boolean;
+}
+
+const closed: View<any, any> = { messages: none, typists: none, more: false };
+
+/**
+ * A conversation, open as long as the component is there: its messages, own ones that
+ * are not stored last; its entry in the list; who types; and whether there are older
+ * messages, which `conversation.older()` reads. `conversation` is undefined until the
+ * component is there.
+ */
+export function useConversation<E extends Events = Events, G = any>(channel: string): View<E, G> & {
+  send: Conversation<E, G>["send"];
+  error: SkeinError | undefined;
+} {
+  const chat = useChat<E, G>();
+  const view = useRef<{ chat: object; channel: string; shown: View<E, G> }>(undefined);
+  const [refusal, setRefusal] = useState<{ conversation: object; error: SkeinError }>();
+  const shown = useSyncExternalStore<View<E, G>>(
+    useCallback((changed) => {
+      const conversation = chat.open<E>(channel);
+      const look = () => {
+        const { messages, entry, typists, more } = conversation;
+        view.current = { chat, channel, shown: { conversation, messages, entry, typists, more } };
+        changed();
+      };
+      const offs = [conversation.on("change", look), conversation.on("error", (error) => setRefusal({ conversation, error }))];
+      look();
+      return () => {
+        offs.forEach((off) => off());
+        conversation.close();
+      };
+    }, [chat, channel]),
+    () => (view.current?.chat === chat && view.current.channel === channel ? view.current.shown : closed),
+    () => closed,
+  );
+  const { conversation } = shown;
+  const send = useCallback<Conversation<E, G>["send"]>((data, options) => (
+    conversation ? conversation.send(data, options) : Promise.reject(new Error(`${channel} is not open`))
+  ), [conversation, channel]);
+  return { ...shown, send, error: conversation && refusal?.conversation === conversation ? refusal.error : undefined };
 }

@@ -128,7 +128,7 @@ export class Skein extends Emitter<SkeinEvents> {
 
   /** Calls a method of the application. It is rejected when the connection is lost before the answer. */
   async call<R = any>(method: string, data?: unknown): Promise<R> {
-    return (await this._request({ type: "call", method, data: data ?? null })).data;
+    return (await this.request({ type: "call", method, data: data ?? null })).data;
   }
 
   /** Answers calls of the server until the function that it returns is called. */
@@ -161,8 +161,11 @@ export class Skein extends Emitter<SkeinEvents> {
     this.#requests.ask(frame, done, again);
   }
 
-  /** @internal */
-  _request(frame: Frame, again?: boolean): Promise<Frame> {
+  /**
+   * Sends a frame of the protocol, for what this client has no method for, and resolves with the answer.
+   * `again`: it may be sent again when the server asks to wait, and with a `key` also after a lost connection.
+   */
+  request(frame: Frame, again?: boolean): Promise<Frame> {
     return new Promise((resolve, reject) => this._ask(frame, (error, ok) => (error ? reject(error) : resolve(ok)), again));
   }
 
@@ -233,7 +236,7 @@ export class Skein extends Emitter<SkeinEvents> {
     const left = expires - Date.now() - this.#skew;
     this.#renew = setTimeout(async () => {
       try {
-        this.#plan((await this._request({ type: "refresh", token: await this.#connection.fresh() })).expires);
+        this.#plan((await this.request({ type: "refresh", token: await this.#connection.fresh() })).expires);
       } catch (error) {
         if (!this._up) return;
         this._emit("error", error as SkeinError);

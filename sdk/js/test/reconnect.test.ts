@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WebSocket } from "ws";
-import type { Gap, Message, Opened, SkeinError, StateChange } from "../src/index.js";
+import { connect, type Gap, type Message, type Opened, type SkeinError, type StateChange } from "../src/index.js";
 import { client, collect, eventually, lone, once, transports } from "./support/client.js";
 import { jwt } from "./support/pattern.js";
 import { proxy } from "./support/proxy.js";
@@ -275,4 +275,30 @@ test("a page that comes back to the network or into sight does not wait", async 
   const before = fails;
   page.dispatchEvent(new Event("visibilitychange"));
   assert.equal(fails, before, "a page that goes out of sight has no hurry");
+});
+
+test("a poll that was overtaken by two others is refused for it, and the connection goes on", async (t) => {
+  const welcome = { type: "welcome", connection: "c", user: "ana", heartbeat: 3600, session: {}, time: Date.now() };
+  const answer = (after: number, ...frames: object[]) => Response.json({ connection: "secret", after, frames });
+  const asked: number[] = [];
+  let overtake = () => {};
+  const fetch = async (_: unknown, { body }: { body: string }) => {
+    const { connection, after, frames } = JSON.parse(body);
+    if (!connection) return answer(1, welcome);
+    if (!frames?.length) {
+      asked.push(after);
+      await new Promise<void>((resolve) => { overtake = resolve; });
+      return Response.json({ status: 409, code: "conflict", detail: "after: 1 is neither the last answer nor the one before it" }, { status: 409 });
+    }
+    setTimeout(overtake, 5);
+    return answer(2, { type: "ok", id: frames[0].id, message: "m", seq: 1, stored: true });
+  };
+  const skein = connect("http://model", { transports: ["poll"], fetch: fetch as any });
+  t.after(() => skein.close());
+  const states = collect<{ state: string }>(skein, "state");
+  await skein.ready();
+  await eventually(() => asked.length === 1, "it waits");
+  assert.equal((await skein.channel("room:1").publish("message", 1)).seq, 1);
+  await eventually(() => asked.length === 2, "it waits again");
+  assert.deepEqual([asked, states.list.map(({ state }) => state)], [[1, 2], ["connecting", "connected"]]);
 });

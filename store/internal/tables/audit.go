@@ -3,6 +3,7 @@ package tables
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/skein-realtime/skein/internal/fatigue"
 	"github.com/skein-realtime/skein/store"
@@ -34,10 +35,28 @@ func Totals(ctx context.Context, tx Tx, stats *store.Stats) (err error) {
 	return nil
 }
 
+// audit is a query for two names and two numbers, and the sentence for them.
+type audit struct{ query, sentence string }
+
+// dialectAudits are those that look where channels end.
+func dialectAudits(tx Tx) []audit {
+	top := `coalesce((SELECT top FROM head WHERE name = CAST(m.channel AS TEXT)), 0)`
+	if tx.Dialect() == PostgreSQL {
+		top = `coalesce((SELECT top FROM channel WHERE name = m.channel), 0)`
+	}
+	return []audit{
+		{`SELECT s.channel, s.user_id, s.delivered, s.top FROM (SELECT m.*, ` + top + ` AS top FROM member AS m) AS s
+WHERE s.delivered > s.top OR s.read > s.delivered OR s.hidden > s.top OR s.read < 0 OR s.hidden < 0`,
+			"channel %[1]q: the marks of member %[2]q make no sense: %[3]d were delivered of %[4]d"},
+		{`SELECT s.channel, s.channel, s.seq, s.top FROM (SELECT m.*, ` + top + ` AS top FROM alert AS m) AS s WHERE s.seq > s.top OR s.seq < 1`,
+			"channel %[1]q: absent members are to be told of message %[3]d, and it ends at %[4]d"},
+	}
+}
+
 // audits are what must not be found: two names and two numbers, with the
 // sentence for them. Each is one query, so that what is written meanwhile does
 // not look like a mistake.
-var audits = []struct{ query, sentence string }{
+var audits = []audit{
 	{`SELECT s.channel, s.channel, s.n, s.found FROM (
 	SELECT g.channel, g.n, (SELECT count(*) FROM member m WHERE m.channel = g.channel) AS found FROM group_size g
 ) AS s WHERE s.n <> s.found OR s.n < 1`,
@@ -47,6 +66,14 @@ WHERE NOT EXISTS (SELECT 1 FROM group_size g WHERE g.channel = m.channel) GROUP 
 		"channel %[1]q: it should have %[3]d members and has %[4]d"},
 	{`SELECT channel, user_id, 0, 0 FROM member WHERE length(channel) = 0 OR length(user_id) = 0`,
 		"channel %[1]q: user %[2]q is a member; neither may be empty"},
+	{`SELECT channel, user_id, role, alerts FROM member WHERE role < 1 OR role > 4 OR alerts < 0 OR alerts > 3`,
+		"channel %[1]q: member %[2]q has the role %[3]d and the alerts %[4]d, one of which cannot be"},
+	{`SELECT m.channel, m.channel, 0, count(*) FROM member m WHERE m.role = 4 GROUP BY m.channel HAVING count(*) > 1`,
+		"channel %[1]q: it has %[4]d owners"},
+	{`SELECT channel, channel, rule, version FROM conversation WHERE rule < 1 OR rule > 3 OR version < 1 OR length(channel) = 0`,
+		"group %[1]q: it has the rule %[3]d and the version %[4]d, one of which cannot be"},
+	{`SELECT user_id, peer, since, 0 FROM peer_block WHERE user_id = peer OR length(user_id) = 0 OR length(peer) = 0`,
+		"user %[1]q has blocked %[2]q; neither may be empty, nor may they be one"},
 	{`SELECT name, owner, next, until FROM schedule
 WHERE coalesce(due, 0) <> CASE WHEN next > 0 AND length(owner) > 0 AND until > next THEN until ELSE next END
 	OR length(owner) = 0 AND until <> 0 OR due = 0`,
@@ -137,7 +164,7 @@ func auditPersons(ctx context.Context, tx Tx, report func(problem string)) error
 
 // Audit reads all tables and calls report for each thing that is wrong.
 func Audit(ctx context.Context, tx Tx, report func(problem string)) error {
-	for _, a := range audits {
+	for _, a := range append(slices.Clone(audits), dialectAudits(tx)...) {
 		if err := tx.Query(ctx, a.query, func(scan Scan) error {
 			var one, two []byte
 			var x, y int64
@@ -150,9 +177,13 @@ func Audit(ctx context.Context, tx Tx, report func(problem string)) error {
 			return err
 		}
 	}
-	n, err := number(ctx, tx, `SELECT count(*) FROM counter WHERE name IN ('broadcast', 'campaign', 'denial', 'pruned', 'schedule', 'seen')`)
-	if err == nil && n != 6 {
-		report(fmt.Sprintf("of the 6 counters %d are there", n))
+	n, err := number(ctx, tx, `SELECT count(*) FROM counter WHERE name IN ('broadcast', 'campaign', 'denial', 'pruned', 'schedule', 'seen', 'roster')`)
+	want := int64(7)
+	if tx.Dialect() == PostgreSQL {
+		want = 6 // versions of rosters come from a sequence
+	}
+	if err == nil && n != want {
+		report(fmt.Sprintf("of the %d counters %d are there", want, n))
 	}
 	if err != nil {
 		return err

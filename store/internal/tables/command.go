@@ -51,7 +51,7 @@ func ours(c store.Command) string {
 	case store.SawUsers:
 		return "saw users"
 	}
-	if name := cmp.Or(ourUsers(c), ourCampaign(c)); name != "" {
+	if name := cmp.Or(ourUsers(c), ourCampaign(c), ourChat(c)); name != "" {
 		return name
 	}
 	name, _ := ourPush(c)
@@ -122,13 +122,8 @@ func check(c store.Command) (size int, err error) {
 		size, err = checkUsers(c.Users)
 		return size, errors.Join(name("Channel", c.Channel, 1, maxChannel), err, moment("Time", c.Time, 1))
 	case store.RemoveMembers:
-		if c.Some < 0 || c.Some > maxUsers {
-			err = fmt.Errorf("%s: %d is not from 0 to %d", "Some", c.Some, maxUsers)
-		} else if c.Some > 0 && len(c.Users) > 0 {
-			err = fmt.Errorf("%s: is for when Users is empty", "Some")
-		}
-		size, bad := checkUsers(c.Users)
-		return size, errors.Join(name("Channel", c.Channel, 1, maxChannel), bad, err)
+		size, err = checkUsers(c.Users)
+		return size, errors.Join(name("Channel", c.Channel, 1, maxChannel), err, checkSome(c.Some, c.Users))
 	case store.PutSchedule:
 		return len(c.Plan) + len(c.State), errors.Join(name("Name", c.Name, 1, maxSchedule), name("Plan", c.Plan, 0, maxPlan),
 			name("State", c.State, 0, maxState), moment("Next", c.Next, 0))
@@ -168,6 +163,9 @@ func check(c store.Command) (size int, err error) {
 	}
 	if ourCampaign(c) != "" {
 		return checkCampaign(c)
+	}
+	if ourChat(c) != "" {
+		return checkChat(c)
 	}
 	if _, is := ourPush(c); is {
 		return checkPush(c)

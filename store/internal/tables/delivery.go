@@ -33,6 +33,7 @@ const (
 	byReplacement
 	byFull
 	byDeletion
+	byReading
 )
 
 func (r reason) String() string {
@@ -51,6 +52,8 @@ func (r reason) String() string {
 		return store.ReasonFull
 	case byDeletion:
 		return store.ReasonDeleted
+	case byReading:
+		return store.ReasonRead
 	}
 	return fmt.Sprint("reason ", uint8(r))
 }

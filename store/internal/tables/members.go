@@ -35,6 +35,8 @@ ON CONFLICT (channel, user_id) DO NOTHING RETURNING user_id`
 
 	sqlRemove = `DELETE FROM member WHERE channel = ? AND user_id = ?`
 
+	// Its rows were locked before: a mark that somebody moves meanwhile would have one be
+	// passed over.
 	sqlRemoveAll = `
 DELETE FROM member WHERE ctid = ANY (ARRAY(
 	SELECT m.ctid FROM (SELECT CAST(? AS bytea) AS channel) AS c CROSS JOIN unnest(CAST(? AS bytea[])) AS w(user_id)
@@ -48,8 +50,6 @@ DELETE FROM member WHERE ctid = ANY (ARRAY(
 INSERT INTO group_size (channel, n)
 SELECT w.channel, 0 FROM unnest(CAST(? AS bytea[])) AS w(channel) ORDER BY w.channel
 ON CONFLICT (channel) DO UPDATE SET n = group_size.n`
-
-	sqlResize = `UPDATE group_size SET n = n + ? WHERE channel = ? RETURNING n`
 
 	sqlDropEmpty = `DELETE FROM group_size WHERE channel = ? AND n = 0`
 
@@ -106,23 +106,38 @@ func addMembers(ctx context.Context, tx Tx, c store.AddMembers) (store.Result, e
 }
 
 func removeMembers(ctx context.Context, tx Tx, c store.RemoveMembers) (store.Result, error) {
-	users := distinct(c.Users)
-	if c.Some > 0 {
-		first, err := members(ctx, tx, c.Channel, "", c.Some)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range first {
-			users = append(users, m.User)
-		}
+	users, err := leaving(ctx, tx, c.Channel, c.Users, c.Some)
+	if err != nil {
+		return nil, err
 	}
-	ended, err := each(ctx, tx, users, func(user string) (int64, error) {
-		return tx.Exec(ctx, sqlRemove, []byte(c.Channel), []byte(user))
-	}, sqlRemoveAll, []byte(c.Channel))
+	ended, err := remove(ctx, tx, c.Channel, users)
 	if err != nil {
 		return nil, err
 	}
 	return changed(ctx, tx, c.Channel, ended, -len(ended))
+}
+
+// leaving gives the users of a command that ends memberships.
+func leaving(ctx context.Context, tx Tx, channel string, named []string, some int) ([]string, error) {
+	users := distinct(named)
+	if some == 0 {
+		return users, nil
+	}
+	first, err := members(ctx, tx, channel, "", some)
+	for _, m := range first {
+		users = append(users, m.User)
+	}
+	return users, err
+}
+
+// remove ends memberships and gives whose it were.
+func remove(ctx context.Context, tx Tx, channel string, users []string) ([]string, error) {
+	if err := lockRoster(ctx, tx, channel, users); err != nil {
+		return nil, err
+	}
+	return each(ctx, tx, users, func(user string) (int64, error) {
+		return tx.Exec(ctx, sqlRemove, []byte(channel), []byte(user))
+	}, sqlRemoveAll, []byte(channel))
 }
 
 // each changes something about users and gives those for whom it changed, in
@@ -169,7 +184,7 @@ func changed(ctx context.Context, tx Tx, channel string, users []string, by int)
 	if by == 0 {
 		n, err = number(ctx, tx, sqlSize, []byte(channel))
 	} else {
-		n, err = number(ctx, tx, sqlResize, int64(by), []byte(channel))
+		n, err = grow(ctx, tx, channel, by)
 	}
 	return store.MembersChanged{Users: users, Count: n}, err
 }

@@ -80,6 +80,8 @@ func (n *needs) addPersons(c store.Command) {
 		}
 	case store.MarkRead:
 		n.ids = append(n.ids, c.User)
+	case store.ClearPushed:
+		n.ids = append(n.ids, c.User)
 	case store.Escalated:
 		n.numbers = append(n.numbers, int64(c.N))
 	}

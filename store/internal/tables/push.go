@@ -47,6 +47,8 @@ func ourPush(c store.Command) (name string, ok bool) {
 		return "settle", true
 	case store.MarkRead:
 		return "mark read", true
+	case store.ClearPushed:
+		return "clear pushed", true
 	case store.Wake:
 		return "wake", true
 	case store.Expire:
@@ -78,6 +80,8 @@ func checkPush(c store.Command) (size int, err error) {
 		return size, errors.Join(err, pushed("Now", c.Now, 1))
 	case store.MarkRead:
 		return 0, errors.Join(name("User", c.User, 1, maxUser), name("Device", c.Device, 0, maxDevice), pushed("Now", c.Now, 1))
+	case store.ClearPushed:
+		return 0, errors.Join(name("User", c.User, 1, maxUser), name("Category", c.Category, 0, maxCategory), name("Collapse", c.Collapse, 1, maxCollapse), pushed("Now", c.Now, 1))
 	case store.Wake:
 		return 0, errors.Join(pushed("Now", c.Now, 1), name("Zone", c.Zone, 0, maxZone), between("Limit", c.Limit, maxDue))
 	case store.Expire:
@@ -203,6 +207,8 @@ func applyPush(ctx context.Context, tx Tx, c store.Command) (store.Result, error
 		return newWork(ctx, tx, c.Now, "").settle(&c)
 	case store.MarkRead:
 		return newWork(ctx, tx, c.Now, "").markRead(&c)
+	case store.ClearPushed:
+		return newWork(ctx, tx, c.Now, "").clear(&c)
 	case store.Wake:
 		return newWork(ctx, tx, c.Now, c.Zone).wake(&c)
 	case store.Expire:

@@ -127,7 +127,7 @@ func (w *work) hold(i *inbox, open, fresh []*delivery, c *store.Collect) (held [
 
 // sqlHeld gives what was held back, can be read in the inbox, and was not read.
 const sqlHeld = `SELECT ` + deliveryColumns + ` FROM delivery AS d
-WHERE d.person = ? AND d.seq >= ? AND d.seq > ? AND (d.state = 4 OR d.state = 5) AND d.hidden = 0 ORDER BY d.seq`
+WHERE d.person = ? AND d.seq >= ? AND d.seq > ? AND (d.state = 4 OR d.state = 5) AND d.hidden = 0 AND d.read = 0 ORDER BY d.seq`
 
 // tell puts what was held back since the user was last told before what was held back
 // now, and notes that the user is told.

@@ -12,7 +12,7 @@ import (
 // What is shown in an inbox: not what was dropped, recalled or is over. The place of a
 // row is not looked up by index here, hence the sum.
 const (
-	shown = ` d.hidden = 0 AND d.state <> 6 AND d.state <> 7 AND (d.state > 2 OR x.expires = 0 OR x.expires > ?) AND d.pos + 0 >= ?`
+	shown = ` d.hidden = 0 AND (CAST(? AS bigint) = 0 OR d.read = 0) AND d.state <> 6 AND d.state <> 7 AND (d.state > 2 OR x.expires = 0 OR x.expires > ?) AND d.pos + 0 >= ?`
 
 	// A delivery with its message. PostgreSQL is not asked how: one after the other.
 	withPush    = ` FROM delivery AS d CROSS JOIN push AS x ON x.n = d.push `
@@ -132,13 +132,13 @@ func readInbox(ctx context.Context, tx Tx, q store.InboxQuery) (p store.InboxPag
 			bytes += len(d.message.Data)
 		}
 		return nil
-	}, i.n, low, high, q.Now, oldest, int64(q.Limit)+1); err != nil {
+	}, i.n, low, high, flag(q.Unread), q.Now, oldest, int64(q.Limit)+1); err != nil {
 		return p, err
 	}
 	if q.Backward {
 		slices.Reverse(p.Items)
 	}
-	p.Unread, err = number(ctx, tx, dialect(tx, unreadSQLite, unreadPostgres), i.n, max(i.floor, i.read), int64(math.MaxInt64), q.Now, oldest, int64(maxUnread))
+	p.Unread, err = number(ctx, tx, dialect(tx, unreadSQLite, unreadPostgres), i.n, max(i.floor, i.read), int64(math.MaxInt64), flag(true), q.Now, oldest, int64(maxUnread))
 	return p, err
 }
 

@@ -124,7 +124,7 @@ func (w *work) end(d *delivery, s store.State, by reason) {
 	if d.state == store.Queued {
 		w.refund(d)
 	}
-	if by == byNone || by == byReplacement || by == byFull {
+	if by == byNone || by == byReplacement || by == byFull || by == byReading {
 		d.rule = "" // no rule has done that
 	}
 	d.state, d.reason, d.ended, d.due, d.escalate, d.changed = s, by, w.now, 0, 0, true

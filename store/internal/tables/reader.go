@@ -7,7 +7,7 @@ import (
 	"github.com/skein-realtime/skein/store"
 )
 
-// Reader is the reads of the tables for a store: [store.MemberReader],
+// Reader is the reads of the tables for a store: [store.MemberReader], [store.ChatReader],
 // [store.ScheduleReader], [store.DenialReader], [store.PushReader],
 // [store.CampaignReader], and [store.UserReader] but for its UserIndexes.
 type Reader struct {

@@ -1,5 +1,5 @@
-// Package tables carries out the commands and reads of members, schedules,
-// denials, users, pushes and campaigns for every store that keeps them in SQL
+// Package tables carries out the commands and reads of members, conversations,
+// schedules, denials, users, pushes and campaigns for every store that keeps them in SQL
 // tables. It is written once, in the SQL that SQLite and PostgreSQL share; where
 // they differ much, for lists, locks and what is in JSON, it asks for the [Dialect].
 //
@@ -9,8 +9,12 @@
 //
 // # Tables
 //
-//	member      (channel, user_id) -> since; also by (user_id, channel)
-//	group_size  channel -> n, how many members it has; no row when it has none
+//	member      (channel, user_id) -> since, role, marks and alerts; also by (user_id, channel)
+//	group_size  channel -> n, how many members it has, and the version of its roster; no
+//	            row when it has none
+//	conversation channel -> the settings of a group
+//	peer_block  (user_id, peer), who has blocked whom
+//	alert       (channel, seq), messages of which absent members are still to be told
 //	schedule    name -> plan, state, next, version, owner, until; also by due
 //	denial      seq -> who, since when, until when; also by who and by its end
 //	seen        user_id -> the device and the time
@@ -24,7 +28,11 @@
 //	campaign    n -> id, plan, state and cursor; also by when it is due
 //	campaign_user (campaign, user_id), the lists of campaigns
 //	counter     the last version of a schedule and of a campaign, the last seq of a
-//	            denial, and the last number of a push to everybody
+//	            denial, and the last number of a push to everybody; in SQLite the last
+//	            version of a roster, too, which in PostgreSQL a sequence gives
+//
+// Of channels and messages it reads where they end; messages themselves a store gives it
+// ([Tx]). A member's own message is appended by the store, which in SQLite asks [Speaks].
 //
 // Names and ids are bytes (BLOB, bytea), so that their order is that of bytes
 // and nothing that people may write is lost.
@@ -33,12 +41,13 @@
 //
 // Several processes may write to one PostgreSQL. The row of group_size stands
 // for all memberships of its channel: whoever changes them has it locked, so n
-// is exact. The row of counter stands for all schedules and all denials: their
-// changes take turns, so numbers appear in their order and two claims see each
-// other. [Do] locks first the sizes, by channel, then the counters, by name, then
-// persons, by number, then pushes, by number; nobody waits in a circle. What looks
-// for its persons itself, because they are those whose time has come, may meet
-// another that does: then one of the two begins anew.
+// and the roles are exact; only marks move without it. The row of counter stands for all
+// schedules and all denials: their changes take turns, so numbers appear in their order
+// and two claims see each other. [Do] locks first the sizes, by channel, then the
+// memberships that are named, by channel and user, then the counters, by name, then
+// persons, by number, then pushes, by number; nobody waits in a circle. What looks for
+// its persons itself, because they are those whose time has come, may meet another that
+// does, and so may an owner who leaves and his heir: then one of the two begins anew.
 package tables
 
 import (
@@ -65,6 +74,8 @@ const (
 // []int64. Each query is one of a few constants, so preparing it once pays.
 type Tx interface {
 	Dialect() Dialect
+	// Messages gives messages of channels, in order; one that is not there is nil.
+	Messages(ctx context.Context, at []At) ([]*store.Message, error)
 	// Exec carries out a statement and tells how many rows it changed.
 	Exec(ctx context.Context, query string, args ...any) (changed int64, err error)
 	// Query calls row for each row. Until it returns nothing else is asked.
@@ -76,6 +87,9 @@ type Tx interface {
 	// It is for reads alone.
 	QueryThrough(ctx context.Context, query string, row func(Scan) error, args ...any) error
 }
+
+// At is where a message is: in the channel with that number in the database, at that seq.
+type At struct{ Channel, Seq int64 }
 
 // Scan puts the columns of a row into *int64 and *[]byte.
 type Scan = func(columns ...any) error
@@ -90,12 +104,16 @@ type Outcome struct {
 // Refused tells the errors of the contract, after which a group has changed nothing,
 // from those of the database.
 func Refused(err error) bool {
-	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge)
+	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) ||
+		errors.Is(err, store.ErrDenied)
 }
 
 // Do carries out groups that [Check] has found good, one after the other, in one
 // transaction. After an error the transaction must be rolled back.
 func Do(ctx context.Context, tx Tx, groups ...[]store.Command) ([]Outcome, error) {
+	if marks := onlyMarks(tx, groups); len(marks) > 0 {
+		return markAll(ctx, tx, marks)
+	}
 	need, err := lock(ctx, tx, groups)
 	if err != nil {
 		return nil, err
@@ -154,7 +172,7 @@ func mayFail(c store.Command) bool {
 	case store.PutSchedule:
 		return c.If != nil
 	case store.PutUsers, store.MuteCategory, store.DeleteSchedule, store.DeleteCategory, store.PutCampaign, store.AddToCampaign,
-		store.Push, store.Broadcast, store.RecallPush:
+		store.Push, store.Broadcast, store.RecallPush, store.Admit, store.Dismiss, store.SetRole, store.PutGroup, store.MarkMember, store.SetAlerts:
 		return true
 	}
 	return false
@@ -185,6 +203,9 @@ func apply(ctx context.Context, tx Tx, c store.Command) (store.Result, error) {
 	if ourCampaign(c) != "" {
 		return applyCampaign(ctx, tx, c)
 	}
+	if ourChat(c) != "" {
+		return applyChat(ctx, tx, c)
+	}
 	return applyPush(ctx, tx, c)
 }
 
@@ -197,6 +218,7 @@ const (
 	sqlLockSeen     = `UPDATE counter SET n = n WHERE name = 'seen'`
 	sqlLockCampaign = `UPDATE counter SET n = n WHERE name = 'campaign'`
 	sqlSkip         = `UPDATE counter SET n = n + 1000000000 WHERE name NOT IN ('pruned', 'seen')`
+	sqlSkipRoster   = `SELECT setval('roster_version', nextval('roster_version') + 1000000000)`
 )
 
 // needs are what groups have to lock before anything else.
@@ -204,6 +226,7 @@ type needs struct {
 	sizes                               map[string]bool // channels
 	campaigns, denials, schedules, seen bool
 	channels                            []string // the same, in order
+	places, members                     []string // memberships that are named: channels, and in each the user
 	commands                            int
 	ids                                 []string         // of persons
 	numbers                             []int64          // of others
@@ -218,6 +241,23 @@ func (n *needs) add(c store.Command) {
 		n.sizes[c.Channel] = true
 	case store.RemoveMembers:
 		n.sizes[c.Channel] = true
+		n.addMembers(c.Channel, c.Users...)
+	case store.Admit:
+		n.sizes[c.Channel] = true
+	case store.Dismiss:
+		n.sizes[c.Channel] = true
+		n.addMembers(c.Channel, c.Users...)
+	case store.SetRole:
+		n.sizes[c.Channel] = true
+		n.addMembers(c.Channel, c.User, c.By)
+	case store.SetAlerts:
+		n.sizes[c.Channel] = true
+		n.addMembers(c.Channel, c.User)
+	case store.PutGroup:
+		n.sizes[c.Channel] = true
+	case store.MarkMember:
+		n.addMembers(c.Channel, c.User)
+	case store.BlockPeer, store.AlertsDone:
 	case store.PutDenial:
 		n.denials = true
 	case store.SawUsers:
@@ -228,6 +268,12 @@ func (n *needs) add(c store.Command) {
 		n.campaigns = true
 	default:
 		n.addPersons(c)
+	}
+}
+
+func (n *needs) addMembers(channel string, users ...string) {
+	for _, u := range users {
+		n.places, n.members = append(n.places, channel), append(n.members, u)
 	}
 }
 
@@ -242,6 +288,11 @@ func lock(ctx context.Context, tx Tx, groups [][]store.Command) (*needs, error) 
 	n.channels = slices.Sorted(maps.Keys(n.sizes))
 	if err := ensureSizes(ctx, tx, n.channels); err != nil || tx.Dialect() == SQLite {
 		return n, err
+	}
+	if n.commands > 1 {
+		if err := lockMembers(ctx, tx, n.places, n.members); err != nil {
+			return nil, err
+		}
 	}
 	// A claim that somebody else was given needs no turn, so alone it is for the
 	// commands to take one.
@@ -270,6 +321,9 @@ func lock(ctx context.Context, tx Tx, groups [][]store.Command) (*needs, error) 
 // was made, so that those that were given are not given again.
 func Skip(ctx context.Context, tx Tx) error {
 	_, err := tx.Exec(ctx, sqlSkip)
+	if err == nil && tx.Dialect() == PostgreSQL {
+		_, err = number(ctx, tx, sqlSkipRoster)
+	}
 	return err
 }
 

@@ -38,6 +38,9 @@ DELETE FROM person WHERE ctid = ANY (ARRAY(
 // deleteUsers locks the persons; the pushes that they have open come last, as with
 // every command.
 func deleteUsers(ctx context.Context, tx Tx, c store.DeleteUsers) (store.Result, error) {
+	if err := forgetBlocks(ctx, tx, distinct(c.Users)); err != nil {
+		return nil, err
+	}
 	there, err := persons(ctx, tx, distinct(c.Users))
 	if err != nil || len(there) == 0 {
 		return store.UsersDeleted{}, err

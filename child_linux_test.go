@@ -19,7 +19,7 @@ import (
 
 // runChild is the main function of the copy. Its role is "few" and a driver: a
 // server with few descriptors; or "log" and a directory: one that keeps what is
-// said there; or "chat" and a directory or a database: one with conversations. It tells its address on standard output and ends with its standard
+// said there; or "chat" and a directory or a database: one with conversations; or "audit" and one of these: one with a verb that never ends. It tells its address on standard output and ends with its standard
 // input. The roles "program" and "tmpfs" are told by runProgram; "skein" is the
 // command line, with the arguments of the process.
 func runChild(role string) int {
@@ -41,12 +41,17 @@ func runChild(role string) int {
 		cfg = logConfig(rest)
 	case "chat":
 		cfg = chattingConfig(pushStore(rest))
+	case "audit":
+		cfg = pushStore(rest)
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	s, err := newOnFreePort(cfg)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if kind == "audit" {
+		registerEndless(s, func() { fmt.Println("begun") })
 	}
 	l, err := s.Listen()
 	if err != nil {

@@ -25,7 +25,7 @@ type Config struct {
 	// keeps messages, off otherwise. With Database it is not used.
 	Data string `yaml:"data" doc:"directory of the embedded store (SQLite); off: keep nothing"`
 	// Database is the URL of a PostgreSQL database that keeps the state instead.
-	Database string `yaml:"database" secret:"true" doc:"postgres://user:password@host/name: keep the state in PostgreSQL instead"`
+	Database string `yaml:"database" secret:"address" doc:"postgres://user:password@host/name: keep the state in PostgreSQL instead"`
 	// Durability is "full" (or empty) or "relaxed": then the embedded store does not
 	// wait for the disk at every commit, and a power cut may take the last moments.
 	Durability string `yaml:"durability" doc:"full | relaxed (SQLite does not wait for the disk at every commit)"`
@@ -60,6 +60,10 @@ type Config struct {
 	Push Push `yaml:"push" doc:"messages that are kept for users until a device acknowledges them"`
 	// Categories say how often, and when, what is pushed may interrupt a user.
 	Categories map[string]Category `yaml:"categories" doc:"how often, and when, pushes of a kind may interrupt a user"`
+	// Console is the page at /console/ for those who look after the server.
+	Console Console `yaml:"console" doc:"the page at /console/ for those who look after the server"`
+	// Audit is about the log of who ran which verb.
+	Audit Audit `yaml:"audit" doc:"the log of who ran which verb"`
 	// Drain says how a server that is told to stop sends its clients away.
 	Drain Drain `yaml:"drain" doc:"how the server sends its clients away when it is told to stop"`
 	// Log selects what is written to standard error.
@@ -70,6 +74,9 @@ type Config struct {
 	// Dev relaxes what only a developer on the same machine may have relaxed: see
 	// [Config.WithDev]. It is a flag, never a key of the configuration file.
 	Dev bool `yaml:"-"`
+	// Sources tell where the values come from, for the verb settings. Nil: from the program that
+	// made the configuration.
+	Sources *Sources `yaml:"-"`
 	// Logger takes what the server has to say. Nil: slog.Default().
 	Logger *slog.Logger `yaml:"-"`
 }
@@ -248,6 +255,11 @@ type Online struct {
 	// is told; who is back by then was never gone.
 	Grace   Duration `yaml:"grace" doc:"who is back within this time was never gone"` // zero: 3 s
 	Channel string   `yaml:"channel" doc:"channel in which online, offline, occupied and vacated are published; empty: none"`
+}
+
+// Audit is about the log of who ran which verb.
+type Audit struct {
+	Keep *Duration `yaml:"keep" doc:"how long its lines are kept; 0s: for ever; default: 2160h"` // nil: 2160h
 }
 
 // Users says how users are looked up.

@@ -65,4 +65,5 @@ func (s *Server) chatMetrics() {
 func (s *Server) keptMetrics(stat func(read func(*store.Stats) int64) func() int64) {
 	s.metrics.Gauge("store_members", "Memberships that are kept.", nil, stat(func(st *store.Stats) int64 { return st.Members }))
 	s.metrics.Gauge("store_schedules", "Schedules that are kept.", nil, stat(func(st *store.Stats) int64 { return st.Schedules }))
+	s.metrics.Gauge("store_audit_lines", "Lines of the audit log that are kept, up to a million.", nil, stat(func(st *store.Stats) int64 { return st.AuditLines }))
 }

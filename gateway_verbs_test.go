@@ -32,7 +32,7 @@ var methods = map[string]string{
 	"chat.create": "CreateGroup", "chat.get": "Conversation", "conversations": "Conversations", "chat.set": "SetGroup", "chat.invite": "Invite", "chat.join": "JoinGroup",
 	"chat.leave": "LeaveGroup", "chat.remove": "RemoveFromGroup", "chat.role": "SetRole", "chat.delete": "DeleteGroup", "chat.members": "Roster", "chat.mark": "Mark",
 	"chat.edit": "EditMessage", "chat.alerts": "SetAlerts", "chat.block": "BlockPeer", "chat.blocked": "BlockedPeers",
-	"info": "Info", "stats": "Stats",
+	"audit": "Audit", "info": "Info", "stats": "Stats", "stats.series": "StatsSeries", "problems": "Problems", "settings": "Settings", "hooks.list": "ListHooks", "console.link": "ConsoleLink",
 }
 
 // described gives the verbs of the API's description, with the names of their params.

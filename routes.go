@@ -28,6 +28,7 @@ func (s *Server) routes(cfg Config) http.Handler {
 	mux.Handle("/debug/pprof/trace", s.api.Guard("admin", http.HandlerFunc(pprof.Trace)))
 	mux.Handle("/debug/pprof/symbol", s.api.Guard("admin", http.HandlerFunc(pprof.Symbol)))
 	mux.Handle("/sdk/", sdk.Handler())
+	mux.Handle("/console/", s.console)
 	s.socketIORoutes(mux, cfg.SocketIO)
 	if cfg.Dev {
 		mux.Handle("/debug/echo", s.door.Echo())
@@ -35,6 +36,8 @@ func (s *Server) routes(cfg Config) http.Handler {
 	if cfg.Demos {
 		mux.Handle("/demo/", demo.Handler())
 		mux.Handle("GET /{$}", http.RedirectHandler("/demo/", http.StatusFound))
+	} else {
+		mux.HandleFunc("GET /{$}", s.atRoot)
 	}
 	return mux
 }
@@ -99,4 +102,6 @@ func (s *Server) nameMetrics() {
 	m.Counter("idempotency_keys_evicted_total", "Keys forgotten before their time because there were too many.", nil, s.memo.Evicted)
 	s.gatewayMetrics()
 	s.chatMetrics()
+	s.aboutMetrics()
+	s.consoleMetrics()
 }

@@ -146,6 +146,7 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, nil, err
 	}
+	given := cfg
 	cfg = cfg.settled()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,6 +207,8 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 			return nil, nil, err
 		}
 	}
+	changed("console", old.Console, cfg.Console, true)
+	changed("audit", old.Audit, cfg.Audit, true)
 	changed("drain", old.Drain, cfg.Drain, true)
 	if changed("hooks", old.Hooks, cfg.Hooks, true) {
 		if err := s.setBackend(cfg); err != nil {
@@ -223,12 +226,14 @@ func (s *Server) Reload(cfg Config) (applied, needRestart []string, err error) {
 	for _, ns := range cfg.Namespaces {
 		rules = rules || ns.Schema != "" // the file may have changed
 	}
+	s.explain(given, cfg)
 	s.cfg = cfg
 	s.sessions.Configure(sessionSettings(cfg))
 	s.links.LimitControls(controls(cfg))
 	s.door.Configure(doorSettings(cfg))
 	s.doors.streams.Configure(streamSettings(cfg))
 	s.api.Configure(httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev})
+	s.console.Configure(consoleSettings(cfg))
 	s.verbs.SetDepth(cfg.Limits.Depth)
 	s.setLimits(cfg)
 	if rules {

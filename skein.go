@@ -23,6 +23,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/document"
+	"github.com/skein-realtime/skein/internal/edge/console"
 	"github.com/skein-realtime/skein/internal/edge/httpapi"
 	"github.com/skein-realtime/skein/internal/edge/socketio"
 	"github.com/skein-realtime/skein/internal/edge/stream"
@@ -31,15 +32,18 @@ import (
 	"github.com/skein-realtime/skein/internal/edge/websocket"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/feature/access"
+	"github.com/skein-realtime/skein/internal/feature/audit"
 	"github.com/skein-realtime/skein/internal/feature/campaign"
 	"github.com/skein-realtime/skein/internal/feature/channel"
 	"github.com/skein-realtime/skein/internal/feature/chat"
 	"github.com/skein-realtime/skein/internal/feature/connection"
 	documents "github.com/skein-realtime/skein/internal/feature/document"
 	"github.com/skein-realtime/skein/internal/feature/group"
+	"github.com/skein-realtime/skein/internal/feature/health"
 	"github.com/skein-realtime/skein/internal/feature/history"
 	"github.com/skein-realtime/skein/internal/feature/node"
 	"github.com/skein-realtime/skein/internal/feature/online"
+	"github.com/skein-realtime/skein/internal/feature/operator"
 	"github.com/skein-realtime/skein/internal/feature/presence"
 	pushes "github.com/skein-realtime/skein/internal/feature/push"
 	"github.com/skein-realtime/skein/internal/feature/schedule"
@@ -86,6 +90,7 @@ type Server struct {
 	chats       *chat.Feature
 	schedules   *schedule.Feature
 	access      *access.Feature
+	audit       *audit.Feature
 	online      *online.Online
 	backend     atomic.Pointer[backend]
 	hookMetrics *webhook.Metrics
@@ -94,8 +99,13 @@ type Server struct {
 	board       func() // that of the other one
 	api         *httpapi.API
 	traces      *trace.Door
+	console     *console.Door
+	operators   *operator.Feature
 	metrics     *metrics.Set
 	observer    *observer // of the store
+	commits     commits
+	node        *node.Feature
+	health      *health.Feature
 	verifier    *verifierBox
 	handler     http.Handler
 
@@ -115,8 +125,9 @@ type Server struct {
 
 	beginning sync.Once // see begun
 
-	mu  sync.Mutex // guards cfg
-	cfg Config
+	mu      sync.Mutex // guards all below
+	cfg     Config
+	sources Sources // where cfg comes from
 }
 
 // verifierBox lets a reload replace the verifier under the sessions.
@@ -134,8 +145,9 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	origins := cfg.origins()
 	cfg = cfg.settled()
-	s := &Server{log: cfg.Logger, cfg: cfg, verifier: &verifierBox{}, metrics: metrics.New(), closed: make(chan struct{})}
+	s := &Server{log: cfg.Logger, cfg: cfg, sources: origins, verifier: &verifierBox{}, metrics: metrics.New(), closed: make(chan struct{})}
 	s.life, s.end = context.WithCancel(context.Background())
 	if s.log == nil {
 		s.log = slog.Default()
@@ -171,13 +183,18 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.memo = verb.NewMemo(0, 0)
 	s.verbs = verb.NewRegistry(s.memo, cfg.Limits.Depth)
+	s.newAudit()
 	s.door = websocket.New(s.links, s.sessions, doorSettings(cfg))
 	s.socketio = s.newSocketIO(cfg)
 	s.doors = s.newDoors(cfg)
 	s.api = httpapi.New(httpapi.Config{
 		Registry: s.verbs, Version: Version, Logger: s.log,
 		Settings: httpapi.Settings{Keys: keys, Body: int64(cfg.Limits.Body), Dev: cfg.Dev},
+		Remote:   s.door.Remote, Refused: s.refusedConsole,
+		Cookie: func(r *http.Request) (verb.Caller, bool, error) { return s.console.Caller(r) },
+		Base:   func(r *http.Request) string { return s.console.Base(r) },
 	})
+	s.newConsole(cfg)
 	s.traces = s.newTraces()
 	s.hub.SetSpaces(spaces(cfg, s.hub.Space))
 	s.channels = channel.New(channel.Config{
@@ -204,7 +221,7 @@ func New(cfg Config) (*Server, error) {
 		_ = s.Close()
 		return nil, err
 	}
-	node.New(node.Config{Version: Version, Hub: s.hub, Link: s.links, Sessions: s.sessions, Draining: s.draining.Load}, s.verbs)
+	s.newAbout(cfg)
 	if cfg.Hooks.URL != "" {
 		s.hookMetrics = webhook.NewMetrics(s.metrics)
 	}
@@ -354,6 +371,7 @@ func (s *Server) Close() error {
 		s.ticker()
 		s.board()
 	}
+	s.closeAbout()
 	s.schedules.Close()
 	s.campaigns.Close()
 	s.online.Close() // who is sent away now has not left
@@ -368,6 +386,7 @@ func (s *Server) Close() error {
 	s.running.Wait()
 	s.closeBackend(s.backend.Swap(nil))
 	s.access.Close()
+	s.audit.Close()
 	s.closeState()
 	s.hub.Close()
 	s.verifier.v.Load().Close()

@@ -7,6 +7,7 @@ import (
 
 	_ "time/tzdata" // zones of schedules, on machines that have none
 
+	"github.com/skein-realtime/skein/internal/feature/operator"
 	"github.com/skein-realtime/skein/internal/hub"
 	"github.com/skein-realtime/skein/internal/metrics"
 	"github.com/skein-realtime/skein/store"
@@ -48,11 +49,12 @@ func (c Config) KeepsState() bool {
 // openState opens the store, when there is to be one.
 func (s *Server) openState(cfg Config) error {
 	if !cfg.KeepsState() {
+		s.startConsole(operator.NewMemory(), false)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	s.observer = newObserver(s.metrics)
+	s.observer = newObserver(s.metrics, &s.commits)
 	opt := store.Options{Committed: s.committed, Pushed: s.pushes.Pushed, Observer: s.observer}
 	var kept store.Store
 	var err error
@@ -66,9 +68,11 @@ func (s *Server) openState(cfg Config) error {
 	}
 	measuring, stop := context.WithCancel(context.Background())
 	s.state = &state{store: kept, stop: stop, stopped: make(chan struct{})}
+	s.startConsole(kept, kept.Shared())
 	s.feeds.Start(s.hub, kept)
 	s.documents.Start(s.hub, kept)
 	s.stateMetrics()
+	s.audit.Start(kept)
 	go s.state.measure(measuring)
 	if err := s.groups.Start(ctx, kept, kept.Shared()); err != nil {
 		return err
@@ -164,13 +168,15 @@ type observer struct {
 	groups, took, sync func(float64)
 	queries            map[string]func(float64)
 	commands           atomic.Int64
+	commits            *commits
 	failed             map[string]*atomic.Int64
 }
 
-var queries = []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen", "users", "audience", "categories", "campaigns", "inbox", "records", "pushes", "estimate", "conversations", "roster", "group", "blocks", "alerts"}
+var queries = []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen", "users", "audience", "categories", "campaigns", "inbox", "records", "pushes", "estimate", "conversations", "roster", "group", "blocks", "alerts", "audit", "secrets"}
 
-func newObserver(m *metrics.Set) *observer {
+func newObserver(m *metrics.Set, c *commits) *observer {
 	o := &observer{
+		commits: c,
 		groups:  m.Histogram("store_commit_groups", "Requests in one commit.", nil, metrics.Sizes()),
 		took:    m.Histogram("store_commit_seconds", "Time of a commit, from its first statement on.", nil, metrics.Times()),
 		sync:    m.Histogram("store_sync_seconds", "Of that, the time until it was on disk.", nil, metrics.Times()),
@@ -192,12 +198,14 @@ func newObserver(m *metrics.Set) *observer {
 func (o *observer) Commit(groups, commands int, took, sync time.Duration, err error) {
 	if err != nil {
 		o.failed["commit"].Add(1)
+		o.commits.failed(err)
 		return
 	}
 	o.commands.Add(int64(commands))
 	o.groups(float64(groups))
 	o.took(took.Seconds())
 	o.sync(sync.Seconds())
+	o.commits.took(took)
 }
 
 // Query implements store.Observer.

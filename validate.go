@@ -80,6 +80,10 @@ func (c Config) withDefaults() Config {
 		}
 		c.Categories = categories
 	}
+	c.Console.Session = or(c.Console.Session, Duration(12*time.Hour))
+	if c.Audit.Keep == nil {
+		c.Audit.Keep = new(Duration(90 * 24 * time.Hour))
+	}
 	c.Drain.Timeout = or(c.Drain.Timeout, Duration(25*time.Second))
 	c.Drain.Spread = or(c.Drain.Spread, Duration(10*time.Second))
 	c.Log.Level = or(c.Log.Level, "info")
@@ -183,6 +187,8 @@ func (c Config) Validate() error {
 	v.namespaces(c.Namespaces)
 	v.socketIO(c.SocketIO, c.Namespaces)
 	v.push(c)
+	v.duration("audit.keep", *c.Audit.Keep, 0, 10*maxTTL)
+	v.console(c.Console)
 	for i, o := range c.Origins {
 		if u, err := url.Parse(o); o != "*" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Path != "") {
 			v.wrong(fmt.Sprintf("origins[%d]", i), "%q is not an origin; write scheme://host[:port] without a path, or \"*\"", o)
@@ -301,6 +307,8 @@ func (v *validation) keys(keys []APIKey) {
 		at := fmt.Sprintf("api.keys[%d]", i)
 		if k.Name == "" {
 			v.wrong(at+".name", "a key needs a name")
+		} else if isConsoleName(k.Name) {
+			v.wrong(at+".name", "%q %s", k.Name, errConsoleName)
 		} else if seen[k.Name] {
 			v.wrong(at+".name", "%q is used twice", k.Name)
 		}

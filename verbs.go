@@ -8,7 +8,9 @@ import (
 	"github.com/skein-realtime/skein/internal/feature/connection"
 	"github.com/skein-realtime/skein/internal/feature/document"
 	"github.com/skein-realtime/skein/internal/feature/group"
+	"github.com/skein-realtime/skein/internal/feature/health"
 	"github.com/skein-realtime/skein/internal/feature/history"
+	"github.com/skein-realtime/skein/internal/feature/hooks"
 	"github.com/skein-realtime/skein/internal/feature/node"
 	"github.com/skein-realtime/skein/internal/feature/presence"
 	"github.com/skein-realtime/skein/internal/feature/schedule"
@@ -81,6 +83,15 @@ type (
 	RevokeResult        = access.Revoked
 	ServerInfo          = node.Info
 	ServerStats         = node.Stats
+	StatsSeriesParams   = node.SeriesParams
+	StatsSeries         = node.Series
+	StatsPoint          = node.Point
+	ServerSettings      = node.Settings
+	Setting             = node.Setting
+	Problem             = health.Problem
+	Problems            = health.Problems
+	HooksList           = hooks.List
+	Hook                = hooks.Hook
 )
 
 // run runs a verb with Go values.
@@ -275,6 +286,26 @@ func (s *Server) Info(ctx context.Context) (ServerInfo, error) {
 // Stats is the verb stats: it tells what the server has done since it started.
 func (s *Server) Stats(ctx context.Context) (ServerStats, error) {
 	return run[ServerStats](ctx, s, "stats", struct{}{})
+}
+
+// StatsSeries is the verb stats.series: it tells what the server did in each of the last seconds.
+func (s *Server) StatsSeries(ctx context.Context, p StatsSeriesParams) (StatsSeries, error) {
+	return run[StatsSeries](ctx, s, "stats.series", p)
+}
+
+// Problems is the verb problems: it tells what is wrong with the server now.
+func (s *Server) Problems(ctx context.Context) (Problems, error) {
+	return run[Problems](ctx, s, "problems", struct{}{})
+}
+
+// Settings is the verb settings: it lists every setting in force and where it came from.
+func (s *Server) Settings(ctx context.Context) (ServerSettings, error) {
+	return run[ServerSettings](ctx, s, "settings", struct{}{})
+}
+
+// ListHooks is the verb hooks.list: it tells how the application's backend does.
+func (s *Server) ListHooks(ctx context.Context) (HooksList, error) {
+	return run[HooksList](ctx, s, "hooks.list", struct{}{})
 }
 
 // BlockUser is the verb users.block: it keeps a user out and ends his connections.

@@ -2,7 +2,8 @@
 // in order, with the keys that make a repeated publish one message; documents, as
 // patches and a snapshot; the members of channels, and the conversations that they have
 // there; schedules, which one process at a time carries out; who is not let in; users, with what is known of them; what is
-// pushed to them, and what became of it; and campaigns, which push to many.
+// pushed to them, and what became of it; campaigns, which push to many; and who of those
+// who run the server did what, with secrets that its processes share.
 //
 // Everything durable goes through [Store]: commands change things, in groups that
 // take effect together or not at all; reads see whole groups only. The package
@@ -22,14 +23,15 @@ import (
 // Errors that every implementation gives, wrapped or bare. Any other error is a
 // fault of the implementation.
 var (
-	// ErrConflict says that an idempotency key was used for other content, or that a
-	// schedule or a campaign does not have the version that was asked for.
+	// ErrConflict says that an idempotency key was used for other content, that a
+	// schedule or a campaign does not have the version that was asked for, or that an id
+	// is used.
 	ErrConflict = errors.New("store: what is there is in conflict with it")
 	// ErrMoved says that a document does not have the version that a command was made
 	// for.
 	ErrMoved = errors.New("store: the document has another version")
-	// ErrNotFound says that there is no such message, schedule, category, push or
-	// campaign, or no longer.
+	// ErrNotFound says that there is no such message, schedule, category, push,
+	// campaign or secret, or no longer.
 	ErrNotFound = errors.New("store: not found")
 	// ErrDenied says that the member of a conversation for whom it was to be done may not.
 	ErrDenied = errors.New("store: not allowed")
@@ -45,7 +47,7 @@ var (
 )
 
 // Store keeps messages, documents, members, conversations, schedules, denials, users,
-// pushes and campaigns. Its methods may be called at the same time.
+// pushes, campaigns, the audit log and secrets. Its methods may be called at the same time.
 type Store interface {
 	DocumentReader
 	MemberReader
@@ -55,6 +57,7 @@ type Store interface {
 	PushReader
 	CampaignReader
 	ChatReader
+	AuditReader
 
 	// Do carries out a group of commands, in order, together or not at all, and
 	// gives a result for each. When it returns without an error, the group
@@ -86,8 +89,8 @@ type Store interface {
 	Recalls(ctx context.Context, channel string, since uint64, limit int) ([]Message, error)
 
 	// Trim does one small step of retention: it raises floors, deletes at most
-	// budget messages that nobody can read any more, and as many keys and denials
-	// that have expired. The floor of a document is never raised above its snapshot;
+	// budget messages that nobody can read any more, and as many keys, denials and
+	// secrets that have expired. The floor of a document is never raised above its snapshot;
 	// its patches go by age in order, so that an old one behind a younger one waits,
 	// and may stay for a 64th of the age more.
 	Trim(ctx context.Context, rules []Keep, now time.Time, budget int) (Trimmed, error)
@@ -141,8 +144,8 @@ type Observer interface {
 	Commit(groups, commands int, took, sync time.Duration, err error)
 	// Query: a read took so long. what is heads, read, recalls, document, members,
 	// memberships, conversations, roster, group, blocks, alerts, schedules, due, denials,
-	// seen, users, audience, categories, inbox, records, pushes, estimate, campaigns, trim,
-	// stats or check.
+	// seen, users, audience, categories, inbox, records, pushes, estimate, campaigns, audit,
+	// secrets, trim, stats or check.
 	Query(what string, took time.Duration, err error)
 }
 
@@ -152,7 +155,8 @@ type Observer interface {
 // [FinishSchedule]; [PutDenial] or [SawUsers]; [PutUsers], [DeleteUsers] or
 // [MuteCategory]; [PutCategory] or [DeleteCategory]; [Push], [Broadcast], [Collect],
 // [Settle], [MarkRead], [ClearPushed], [Wake], [Expire], [RecallPush], [Escalated] or [Prune];
-// [PutCampaign], [ClaimCampaign], [AddToCampaign] or [DeleteCampaign].
+// [PutCampaign], [ClaimCampaign], [AddToCampaign] or [DeleteCampaign]; [AddAudit],
+// [SetAuditOutcome] or [TrimAudit]; [PutSecret] or [TakeSecret].
 type Command interface{ command() }
 
 // Result is what the command says: [Appended] for an [Append], and so on.
@@ -274,7 +278,7 @@ type Keep struct {
 // Trimmed is what a step of retention did.
 type Trimmed struct {
 	Messages int
-	Keys     int  // and denials
+	Keys     int  // and denials and secrets
 	More     bool // there is more to do now
 }
 
@@ -290,6 +294,7 @@ type Stats struct {
 	// Users counts all that were ever heard of, with attributes or without.
 	Users  int64
 	Pushes int64
-	// Deliveries are counted up to a million.
+	// Deliveries are counted up to a million, and so are lines of the audit log.
 	Deliveries int64
+	AuditLines int64
 }

@@ -63,7 +63,7 @@ func Serve(ctx context.Context, opt Options) error {
 		_ = s.Close()
 		return fmt.Errorf("%w: %w", ErrStart, explainListen(cfg.Listen, err))
 	}
-	greet(opt.Stderr, cfg, l.Addr(), or(opt.Version, skein.Version))
+	greet(opt.Stderr, cfg, l.Addr(), or(opt.Version, skein.Version), consoleLines(ctx, s, cfg, l.Addr()))
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -124,11 +124,8 @@ func newLogger(w io.Writer, cfg skein.Log) *slog.Logger {
 }
 
 // greet says where everything is.
-func greet(w io.Writer, cfg skein.Config, addr net.Addr, version string) {
-	scheme, wsScheme := "http", "ws"
-	if cfg.TLS.Cert != "" {
-		scheme, wsScheme = "https", "wss"
-	}
+func greet(w io.Writer, cfg skein.Config, addr net.Addr, version, console string) {
+	scheme, wsScheme := schemes(cfg)
 	base := reachable(addr)
 	var b strings.Builder
 	fmt.Fprintf(&b, "skein %s\n", version)
@@ -137,6 +134,7 @@ func greet(w io.Writer, cfg skein.Config, addr net.Addr, version string) {
 	if cfg.Demos {
 		fmt.Fprintf(&b, "  Demos      %s://%s/demo/\n", scheme, base)
 	}
+	b.WriteString(console)
 	switch {
 	case !cfg.KeepsState():
 	case cfg.Database != "":
@@ -151,6 +149,33 @@ func greet(w io.Writer, cfg skein.Config, addr net.Addr, version string) {
 		b.WriteString("  No namespace is configured, so no channel exists; see `skein config init`\n")
 	}
 	_, _ = io.WriteString(w, b.String())
+}
+
+func schemes(cfg skein.Config) (http, ws string) {
+	if cfg.TLS.Cert != "" {
+		return "https", "wss"
+	}
+	return "http", "ws"
+}
+
+// consoleLines say where the console is, and, when nobody has a password for it, how
+// to get in the first time.
+func consoleLines(ctx context.Context, s *skein.Server, cfg skein.Config, addr net.Addr) string {
+	if cfg.Console.Off {
+		return ""
+	}
+	scheme, _ := schemes(cfg)
+	base := scheme + "://" + reachable(addr)
+	lines := "  Console    " + base + "/console/\n"
+	if len(cfg.Console.Users) > 0 {
+		return lines
+	}
+	link, err := s.ConsoleLink(ctx, skein.ConsoleLinkParams{Role: "admin"})
+	if err != nil {
+		return lines + "             there is no link to log in with: " + err.Error() + "\n"
+	}
+	return lines + "             " + link.URL + "\n" +
+		"             logs an admin in, once, until " + time.UnixMilli(link.Expires).Format(time.TimeOnly) + "; see `skein console`\n"
 }
 
 // reachable gives an address that can be opened on this machine.

@@ -21,7 +21,7 @@ type rung struct {
 var ladder = []rung{
 	// The ground knows nothing of the project: any program could use it. That is
 	// why it may lean on the standard library alone.
-	{"0 ground", []string{"internal/fault", "internal/id", "internal/cron", "internal/retry", "internal/ratelimit",
+	{"0 ground", []string{"internal/fault", "internal/id", "internal/cron", "internal/retry", "internal/ratelimit", "internal/latency", "internal/machine", "internal/registry",
 		"internal/pointer", "internal/term", "internal/arch"}},
 	// The words that everybody uses: frames, codes, limits, names of metrics.
 	{"1 words", []string{"protocol", "internal/metrics", "internal/fatigue"}},
@@ -70,8 +70,8 @@ var ladder = []rung{
 var beside = rung{"beside", []string{"spec", "spec/*", "examples/*", "bench", "bench/*", "test", "test/*"}}
 
 // groundLibraries are the only modules the ground may use besides the standard
-// library: a terminal cannot be asked for its width without one.
-var groundLibraries = map[string][]string{"internal/term": {"golang.org/x/term"}}
+// library: a terminal cannot be asked for its width without one, nor a file system for its room.
+var groundLibraries = map[string][]string{"internal/term": {"golang.org/x/term"}, "internal/machine": {"golang.org/x/sys"}}
 
 // keptOut are libraries that some packages alone may use in code that is not a
 // test. What is not listed here may be used everywhere above the ground.

@@ -131,7 +131,7 @@ func (c Commands) root(sh Shell) *cobra.Command {
 	if c.Serve != nil {
 		root.AddCommand(c.serve(sh))
 	}
-	root.AddCommand(configure(sh), token(sh), key(sh), publish(sh), subscribe(sh), trace(sh), call(sh), users(sh), push(sh), campaign(sh), records(sh), explain(sh), category(sh), bench(sh), backup(sh), restore(sh), storeCommand(sh), doctor(sh), c.version(sh), exitCodes())
+	root.AddCommand(configure(sh), token(sh), key(sh), publish(sh), subscribe(sh), trace(sh), call(sh), users(sh), push(sh), campaign(sh), records(sh), explain(sh), category(sh), consoleCommand(sh), bench(sh), backup(sh), restore(sh), storeCommand(sh), doctor(sh), c.version(sh), exitCodes())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	polish(root)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/skein-realtime/skein"
 	"github.com/skein-realtime/skein/internal/config"
+	"github.com/skein-realtime/skein/internal/machine"
 	"github.com/skein-realtime/skein/internal/term"
 )
 
@@ -164,7 +165,7 @@ func checkHealth(ctx context.Context, base string) finding {
 // checkOpenFiles compares what the system lets the program open with what the
 // configuration needs. A Go program raises its soft limit to the hard one.
 func checkOpenFiles(connections int) []finding {
-	limit, known := openFiles()
+	_, limit, known := machine.MaxDescriptors()
 	if !known {
 		return nil
 	}

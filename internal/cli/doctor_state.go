@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein/internal/machine"
 )
 
 // Bounds below which doctor is not content with where the state is kept.
@@ -30,7 +31,7 @@ func checkState(ctx context.Context, cfg skein.Config, running bool) []finding {
 		return []finding{checkServer(ctx, cfg.Database)}
 	}
 	findings := []finding{checkDirectory(cfg.Data, running)}
-	if free, known := freeSpace(existingAbove(cfg.Data)); known {
+	if free, _, known := machine.Disk(existingAbove(cfg.Data)); known {
 		findings = append(findings, checkSpace(free))
 	}
 	return findings

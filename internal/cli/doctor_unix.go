@@ -7,19 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// openFiles gives how many files the program may open at most.
-func openFiles() (limit uint64, known bool) {
-	var r syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
-		return 0, false
-	}
-	return uint64(r.Max), true
-}
 
 // directoryUser tells whether a server has the lock of a data directory, and
 // which one. The lock is let go at once where there is none.

@@ -40,6 +40,7 @@ on), the environment over the file, the file over the defaults.`,
 			flags := given(cmd)
 			return c.Serve(cmd.Context(), func() (skein.Config, error) {
 				l, err := f.load(sh, flags...)
+				l.Config.Sources = l.Sources()
 				return l.Config, err
 			})
 		},

@@ -64,6 +64,9 @@ func (s *setting) complaint(spoil func(reflect.Value)) (message string, found bo
 	case strings.HasPrefix(s.path, "api.keys[*]"):
 		cfg.API.Keys = make([]skein.APIKey, 1)
 		spoil(reflect.ValueOf(&cfg.API.Keys[0]).Elem().FieldByIndex(s.index))
+	case strings.HasPrefix(s.path, "console.users[*]"):
+		cfg.Console.Users = make([]skein.ConsoleUser, 1)
+		spoil(reflect.ValueOf(&cfg.Console.Users[0]).Elem().FieldByIndex(s.index))
 	default:
 		spoil(reflect.ValueOf(&cfg).Elem().FieldByIndex(s.index))
 	}

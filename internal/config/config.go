@@ -77,6 +77,7 @@ type Loaded struct {
 	// Origins has an entry for every value in force, under the path that errors
 	// use: "auth.timeout", "namespaces.room.kind", "api.keys[0].hash".
 	Origins map[string]Origin
+	File    string // that was read; empty: none
 }
 
 // Load reads all layers. The error is an [*Error] with everything that is
@@ -98,7 +99,7 @@ func Load(opt Options) (Loaded, error) {
 	if len(l.problems) > 0 {
 		return Loaded{}, l.failure()
 	}
-	return Loaded{Config: l.cfg, Origins: l.origins()}, nil
+	return Loaded{Config: l.cfg, Origins: l.origins(), File: opt.File}, nil
 }
 
 // loader is one run of Load.

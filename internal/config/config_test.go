@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/skein-realtime/skein"
+	"github.com/skein-realtime/skein/internal/registry"
 )
 
 // write puts a text into a file of its own called skein.yaml.
@@ -241,6 +242,19 @@ func TestSecretsAreMasked(t *testing.T) {
 			t.Errorf("%s gives: %s", text, wrong)
 		}
 	}
+	// A hash of a password has commas and dollars.
+	const hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$" + secret
+	for _, value := range []string{hash, `"` + hash + `"`, "'" + hash + "'", `"` + hash} {
+		texts := []string{"console:\n  users:\n    - password: " + value + "\n      role: boss\n"}
+		if value != hash { // in braces it has to be quoted
+			texts = append(texts, "console: {users: [{name: ann, role: boss, password: "+value+"}]}\n", "console:\n  users:\n  - {password: "+value+", role: boss}\n")
+		}
+		for _, text := range texts {
+			if _, wrong := load(t, text, Options{}); wrong == "" || strings.Contains(wrong, secret[:8]) || strings.Contains(wrong, "c29tZXNhbHQ") {
+				t.Errorf("%s gives: %s", text, wrong)
+			}
+		}
+	}
 }
 
 func TestExplainTakesPaths(t *testing.T) {
@@ -258,10 +272,10 @@ func TestTextsAreQuotedWhereYAMLNeedsIt(t *testing.T) {
 		"": `""`, "plain": "plain", "127.0.0.1:8000": "127.0.0.1:8000", "./a/b.pem": `"./a/b.pem"`, "true": `"true"`, "Null": `"Null"`, "12": `"12"`,
 		"1e3": `"1e3"`, "a b": `"a b"`, "a: b": `"a: b"`, "*": `"*"`, "a\"b\n": `"a\"b\n"`, "https://x.example/p": "https://x.example/p", "end:": `"end:"`, "0x1f": `"0x1f"`,
 	} {
-		if got := quote(in); got != want {
-			t.Errorf("quote(%q) = %s, want %s", in, got, want)
+		if got := registry.Quote(in); got != want {
+			t.Errorf("Quote(%q) = %s, want %s", in, got, want)
 		}
-		l := mustLoad(t, "auth: {jwt: {issuer: "+quote(in)+"}}\n", Options{})
+		l := mustLoad(t, "auth: {jwt: {issuer: "+registry.Quote(in)+"}}\n", Options{})
 		if got := l.Config.Auth.JWT.Issuer; got != in {
 			t.Errorf("%q comes back as %q", in, got)
 		}

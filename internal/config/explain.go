@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/skein-realtime/skein"
 )
 
 // Setting is one value in force, explained.
@@ -25,11 +27,7 @@ func Explain(l Loaded, paths ...string) []Setting {
 		if !wanted(v.path, paths) {
 			return
 		}
-		s := Setting{Path: v.path, Value: v.text(), Origin: l.Origins[v.path], Env: v.env, Doc: v.describe()}
-		if v.secret && !v.v.IsZero() {
-			s.Value = mask
-		}
-		all = append(all, s)
+		all = append(all, Setting{Path: v.path, Value: v.shown(), Origin: l.Origins[v.path], Env: v.env, Doc: v.describe()})
 	})
 	return all
 }
@@ -59,4 +57,24 @@ func WriteJSON(w io.Writer, all []Setting) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(all)
+}
+
+// Sources tells the server where its values come from, for its verb settings.
+func (l Loaded) Sources() *skein.Sources {
+	s := &skein.Sources{File: l.File, Origins: map[string]skein.Origin{}}
+	for path, o := range l.Origins {
+		switch o.Kind {
+		case FromFile:
+			place := o.Where
+			if i := strings.LastIndexByte(place, ':'); i > 0 { // of file:line:column the line is enough
+				place = place[:i]
+			}
+			s.Origins[path] = skein.Origin{Source: "file", Place: place}
+		case FromEnv:
+			s.Origins[path] = skein.Origin{Source: "environment"}
+		case FromFlag:
+			s.Origins[path] = skein.Origin{Source: "flag", Place: o.Where}
+		}
+	}
+	return s
 }

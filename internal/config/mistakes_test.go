@@ -27,7 +27,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"skein.yaml:2:1: unknown key `perAddress` here; there is `limits.per_address`",
 		}},
 		{"a key that means nothing", "foo: 1\napi: {kees: 1, bar: 2}\n", Options{}, []string{
-			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, users, push, categories, drain, log, demos",
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, users, push, categories, console, audit, drain, log, demos",
 			"skein.yaml:2:7: api: unknown key `kees`; did you mean `keys`?",
 			"skein.yaml:2:16: api: unknown key `bar`; the keys here are keys",
 		}},
@@ -60,6 +60,23 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"skein.yaml:4:82: namespaces.room.history: \"all\" is not one of anyone, user, member, token, server",
 			"skein.yaml:4:101: namespaces.room.keep.count: -1 is not between 0 and 9007199254740991",
 			"skein.yaml:4:110: namespaces.room.keep.age: 5ms is not between 1s and 876000h",
+		}},
+		{"rules for the console", "api: {keys: [{name: \"console:ann\", hash: x, scopes: [\"*\"]}]}\nconsole:\n  session: 721h\n  users:\n    - {name: Ann, role: operator, password: \"$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\"}\n    - {name: bob, role: boss, password: hunter2}\n    - {name: bob, role: viewer, password: \"$argon2id$v=19$m=1048576,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\"}\n    - {name: link, role: admin, pasword: x}\n", Options{}, []string{
+			`skein.yaml:1:21: api.keys[0].name: "console:ann" begins as users of the console do in the audit log and for rates; choose another name`,
+			"skein.yaml:1:42: api.keys[0].hash: not a hash; it is sha256: and 64 hex digits, as skein key prints it",
+			"skein.yaml:3:12: console.session: 721h is not between 1m and 720h",
+			`skein.yaml:5:14: console.users[0].name: "Ann" is not a name; use lower-case letters, digits, '.', '_', '-', at most 64`,
+			`skein.yaml:6:25: console.users[1].role: "boss" is not one of viewer, operator, admin`,
+			"skein.yaml:6:41: console.users[1].password: not a hash of a password; it is $argon2id$v=19$m=…,t=…,p=…$…$…, as skein console user prints it",
+			`skein.yaml:7:14: console.users[2].name: "bob" is used twice`,
+			"skein.yaml:7:43: console.users[2].password: m=1048576 KiB is not between 1024 and 262144",
+			"skein.yaml:8:7: console.users[3].password: not a hash of a password; it is $argon2id$v=19$m=…,t=…,p=…$…$…, as skein console user prints it",
+			`skein.yaml:8:14: console.users[3].name: "link" is whoever comes by a one-time link; choose another name`,
+			"skein.yaml:8:33: console.users[3]: unknown key `pasword`; did you mean `password`?",
+		}},
+		{"rules for the audit log", "audit: {keep: -1s, keeep: 5}\n", Options{}, []string{
+			"skein.yaml:1:15: audit.keep: -1s is not between 0s and 87840h",
+			"skein.yaml:1:20: audit: unknown key `keeep`; did you mean `keep`?",
 		}},
 		{"rules for conversations", "namespaces:\n  a: {kind: log, chat: {kind: groupe, peers: b}}\n  b: {chat: {kind: direct}}\n  c: {kind: log, chat: {follow: false}}\n  d: {kind: log, subscribe: anyone, history: user, chat: {kind: direct, history: start, create: user, join: open, members: 5, marks: 5, alerts: {most: 5}, peers: nobody}}\n  e: {kind: log, chat: {kind: group, history: all, create: anyone, join: nobody, members: 1, marks: -1, edit: -1s, recall: 1y, peers: any, alerts: {category: A, mentions: b c, most: -2}}}\n  f: {kind: log, chat: {kind: direct, peers: d, folow: true}}\n", Options{}, []string{
 			"skein.yaml:2:31: namespaces.a.chat.kind: \"groupe\" is not one of direct, group; did you mean `group`?",
@@ -219,7 +236,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			`skein.yaml:1:9: not YAML: could not find end character of double-quoted text`,
 		}},
 		{"another shape than a map", "- listen: x\n", Options{}, []string{
-			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, users, push, categories, drain, log, demos`,
+			`skein.yaml:1:1: expected a section with keys, found a list; its keys are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, users, push, categories, console, audit, drain, log, demos`,
 		}},
 		{"a second document", "demos: true\n---\ndemos: false\n", Options{}, []string{
 			`skein.yaml:3:1: a second document; everything belongs into one`,
@@ -266,7 +283,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 			"--log-level: \"inof\" is not one of debug, info, warn, error; did you mean `info`?",
 		}},
 		{"all layers at once, weakest first", "foo: 1\n", Options{Env: []string{"SKEIN_QUUX=1"}, Flags: []Flag{{"log.level", "--log-level", "loud"}}}, []string{
-			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, users, push, categories, drain, log, demos",
+			"skein.yaml:1:1: unknown key `foo`; the keys here are listen, tls, data, database, durability, origins, trusted_proxies, auth, api, heartbeat, limits, rates, websocket, socketio, hooks, online, namespaces, users, push, categories, console, audit, drain, log, demos",
 			"SKEIN_QUUX: there is no such setting; `skein config explain --json` lists the variables",
 			`--log-level: "loud" is not one of debug, info, warn, error`,
 		}},

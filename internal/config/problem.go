@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/skein-realtime/skein/internal/registry"
 )
 
 // A Problem is one thing that is wrong.
@@ -100,7 +102,7 @@ func (l *loader) wrong(at place, path, format string, args ...any) {
 }
 
 // mask is shown instead of a secret.
-const mask = "********"
+const mask = registry.Mask
 
 // secretKeys matches a key that names a secret, and what follows it.
 func secretKeys(root *setting) *regexp.Regexp {
@@ -110,7 +112,9 @@ func secretKeys(root *setting) *regexp.Regexp {
 			names = append(names, regexp.QuoteMeta(s.name))
 		}
 	})
-	return regexp.MustCompile(`(?i)(["']?\b(?:` + strings.Join(names, "|") + `)\b["']?\s*:\s*)([^\s#,}][^,}]*)`)
+	// A hash of a password has commas, quoted or not.
+	const value = `"(?:[^"\\]|\\.)*"?|'[^']*'?|\$argon2[^\s}]*|[^\s#,}][^,}]*`
+	return regexp.MustCompile(`(?i)(["']?\b(?:` + strings.Join(names, "|") + `)\b["']?\s*:\s*)(` + value + `)`)
 }
 
 // masked hides the secrets of a line: values that are known to be secret, and

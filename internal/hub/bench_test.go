@@ -6,6 +6,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/link"
 )
 
 // A connection comes to a channel and goes again.
@@ -84,5 +85,39 @@ func BenchmarkAPageOfMembers(b *testing.B) {
 		if page, _, more := ch.Members(hub.MemberKey{User: "u5"}, 100); len(page) != 100 || !more {
 			b.Fatal("not a page")
 		}
+	}
+}
+
+// ringing is a transport that says when it has got something.
+type ringing struct {
+	blackHole
+	got chan struct{}
+}
+
+func (r ringing) Send([]link.Buf, link.Subscriber) { r.got <- struct{}{} }
+
+// A message is published and handed to its readers.
+func BenchmarkPublish(b *testing.B) {
+	for _, readers := range []int{1, 1000} {
+		b.Run(fmt.Sprint(readers), func(b *testing.B) {
+			w := start(b, hub.Config{Shards: 1})
+			defer w.Close()
+			for range readers - 1 {
+				p := newPeer()
+				w.Add(&p.Conn, blackHole{}, w.Encoding(0), p, auth.Identity{}, 1)
+				w.subscribe(p, "room:1")
+			}
+			last, got := newPeer(), make(chan struct{}, 1)
+			w.Add(&last.Conn, ringing{got: got}, w.Encoding(0), last, auth.Identity{}, 1)
+			w.subscribe(last, "room:1")
+			frame := []byte(`{"type":"msg","channel":"room:1","data":"some text that is not very long"}`)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := w.Publish(b.Context(), "room:1", frame, nil); err != nil {
+					b.Fatal(err)
+				}
+				<-got
+			}
+		})
 	}
 }

@@ -16,8 +16,9 @@ type Channel struct {
 	told     bool       // [Config].ChannelChanged hears of it
 	refs     int        // who uses it; guarded by the stripe's lock
 	occupied int        // its subscriptions as far as they are told; guarded by the stripe's lock
-	order    sync.Mutex // keeps what is published in the same order in every shard
-	parts    []part     // subscribers, by shard
+	order    sync.Mutex // keeps what is published in the same order in every shard; guards timing
+	timing   timing
+	parts    []part // subscribers, by shard
 	subs     atomic.Int64
 	users    atomic.Int64 // distinct users among the subscribers
 	members  atomic.Int64 // subscribers that are there as members

@@ -35,6 +35,10 @@ type pend struct {
 	own    []byte // what the author gets instead of frame; nil: the same
 	views  map[any][]byte
 	shows  bool // what an older message is now
+
+	timed  bool          // it is a message, of which is told how long it took
+	weight uint8         // for how many it stands; zero: another one stands for it
+	at     time.Duration // when it was accepted, on the hub's clock
 }
 
 // of gives what readers with a view get; nil: nothing is there for them.
@@ -94,12 +98,14 @@ func (s *shard) add(c *Conn) {
 	c.pos = len(s.conns)
 	s.conns = append(s.conns, c)
 	s.welcomed++
+	s.hub.count(c, 1)
 }
 
 func (s *shard) remove(c *Conn) {
 	s.connsMu.Lock()
 	defer s.connsMu.Unlock()
 	s.welcomed--
+	s.hub.count(c, -1)
 	if s.passing {
 		s.conns[c.pos] = nil
 		s.holes++
@@ -126,6 +132,9 @@ func (h *Hub) enqueue(ch *Channel, f pend) {
 	ch.order.Lock()
 	defer ch.order.Unlock()
 	h.published(ch.name, f.frame)
+	if f.timed {
+		f.at, f.weight = ch.stampLocked(h)
+	}
 	for i := range ch.parts {
 		p := &ch.parts[i]
 		p.mu.Lock()
@@ -139,6 +148,7 @@ func (h *Hub) enqueue(ch *Channel, f pend) {
 
 // everybody is enqueue for all connections.
 func (h *Hub) everybody(f pend) {
+	f.at, f.weight = h.now(), 1
 	for _, s := range h.shards {
 		s.connsMu.Lock()
 		n := len(s.conns)
@@ -320,6 +330,7 @@ func (w *worker) pass(p *part, batch []pend) (counted int) {
 			total = w.eventPass(p, run)
 		}
 		counted += total * n
+		w.took(run, total)
 		w.reset()
 	}
 	w.hub.metrics.Deliveries.Add(w.delivered)

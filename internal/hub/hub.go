@@ -25,6 +25,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/id"
+	"github.com/skein-realtime/skein/internal/latency"
 	"github.com/skein-realtime/skein/internal/link"
 	"github.com/skein-realtime/skein/protocol"
 )
@@ -167,6 +168,12 @@ type Metrics struct {
 	Held       atomic.Int64 // leaves that are held back now
 	Returned   atomic.Int64 // leaves that nobody was told of, because the user came back
 	Counted    atomic.Int64 // presence frames with counts, of large channels
+
+	// Connections by the name of their transport, as in [Transports].
+	Connections [len(Transports)]atomic.Int64
+
+	// Of how long messages took; see [Hub.TakeDelivery].
+	delivery latency.Histogram
 }
 
 const stripes = 64
@@ -175,6 +182,8 @@ const stripes = 64
 type Hub struct {
 	cfg      Config
 	metrics  Metrics
+	start    time.Time
+	taken    atomic.Uint32 // how often TakeDelivery was called
 	seed     maphash.Seed
 	shards   []*shard
 	turn     atomic.Uint32
@@ -211,7 +220,7 @@ func New(cfg Config) *Hub {
 	if cfg.Patience == 0 {
 		cfg.Patience = 200 * time.Millisecond
 	}
-	h := &Hub{cfg: cfg, seed: maphash.MakeSeed()}
+	h := &Hub{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed()}
 	h.SetSpaces(nil)
 	for i := range stripes {
 		h.conns[i].m = map[id.Connection]*Conn{}

@@ -289,7 +289,7 @@ func (h *Hub) Deliver(channel string, frames ...Frame) {
 		return
 	}
 	for _, f := range frames {
-		p := pend{frame: f.JSON, except: f.Except, seq: f.Seq, author: f.Author, own: f.Own, views: f.Views, shows: f.Shows, kind: pendLog}
+		p := pend{frame: f.JSON, except: f.Except, seq: f.Seq, author: f.Author, own: f.Own, views: f.Views, shows: f.Shows, kind: pendLog, timed: true}
 		if f.Withdraws {
 			p.kind = pendMust
 		}

@@ -90,7 +90,7 @@ func (h *Hub) PublishMembers(ctx context.Context, channel string, frame []byte, 
 		return Reach{}, err
 	}
 	r := h.reach(ch, except, true)
-	h.enqueue(ch, pend{frame: frame, except: except, membersOnly: true})
+	h.enqueue(ch, pend{frame: frame, except: except, membersOnly: true, timed: true})
 	h.metrics.Published.Add(1)
 	return r, nil
 }

@@ -27,7 +27,7 @@ func (h *Hub) Publish(ctx context.Context, channel string, frame []byte, except 
 		return Reach{}, err
 	}
 	r := h.reach(ch, except, false)
-	h.enqueue(ch, pend{frame: frame, except: except})
+	h.enqueue(ch, pend{frame: frame, except: except, timed: true})
 	h.metrics.Published.Add(1)
 	return r, nil
 }
@@ -112,7 +112,7 @@ func (h *Hub) PublishAll(ctx context.Context, boundOnly bool, frame []byte, exce
 		return true
 	})
 	r.Users = len(users)
-	h.everybody(pend{frame: frame, boundOnly: boundOnly, except: except})
+	h.everybody(pend{frame: frame, boundOnly: boundOnly, except: except, timed: true})
 	h.metrics.Published.Add(1)
 	return r, nil
 }

@@ -55,6 +55,21 @@ var last struct {
 	ms, hi, lo uint64
 }
 
+// Prefix is what the ids of messages of a time (Unix milliseconds) begin with: ten
+// characters, which sort before those ids and after all of earlier times.
+func Prefix(ms int64) string {
+	var b [10]byte
+	putTime(b[:], uint64(ms))
+	return string(b[:])
+}
+
+func putTime(b []byte, ms uint64) {
+	for i := 9; i >= 0; i-- {
+		b[i] = crockford[ms&31]
+		ms >>= 5
+	}
+}
+
 // Message makes the id of a message: a ULID, 48 bits of Unix milliseconds and
 // 80 random bits in 26 characters, so that ids sort by time, and in one process
 // by the order in which they were made. It is unique, but no secret: the random
@@ -72,10 +87,7 @@ func Message(now time.Time) string {
 	hi, lo := last.hi, last.lo
 	last.Unlock()
 	var b [26]byte
-	for i := 9; i >= 0; i-- {
-		b[i] = crockford[ms&31]
-		ms >>= 5
-	}
+	putTime(b[:10], ms)
 	for i := 25; i > 13; i-- {
 		b[i] = crockford[lo&31]
 		lo >>= 5

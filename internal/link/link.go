@@ -467,7 +467,8 @@ func (c *Conn) releaseLocked() {
 		c.final = &ending{reason: closeLost, message: lostMessage}
 	}
 	c.drv.close(c)
-	c.out, c.queued, c.done = nil, 0, 0
+	c.waitLocked(-c.queued)
+	c.out, c.done = nil, 0
 	// Before it is forgotten: a server that closes waits for the workers that there are when it
 	// finds no more connections.
 	c.scheduleLocked()

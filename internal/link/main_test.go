@@ -130,6 +130,9 @@ func (s *server) stop() {
 	if n := s.Metrics().Open.Load(); n != 0 {
 		s.t.Errorf("%d connections are open after Close", n)
 	}
+	if n := s.Metrics().Queued.Load(); n != 0 {
+		s.t.Errorf("%d bytes wait after Close", n)
+	}
 }
 
 // certificate makes one for 127.0.0.1.

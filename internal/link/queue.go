@@ -106,7 +106,7 @@ func (c *Conn) enqueueLocked(it item) {
 		c.progress = c.srv.Now()
 	}
 	c.out = append(c.out, it)
-	c.queued += len(b) - done
+	c.waitLocked(len(b) - done)
 	if c.queued > c.queueBound() {
 		c.shedLocked()
 	}
@@ -114,6 +114,13 @@ func (c *Conn) enqueueLocked(it item) {
 		c.armed = true
 		c.drv.arm(c)
 	}
+}
+
+// waitLocked notes that so many more bytes wait for the peer. What is written at once never
+// does.
+func (c *Conn) waitLocked(bytes int) {
+	c.queued += bytes
+	c.srv.metrics.Queued.Add(int64(bytes))
 }
 
 // unhold lets what was held back leave, in one write.
@@ -125,7 +132,8 @@ func (c *Conn) unhold() {
 	for _, it := range c.out {
 		joined = append(joined, it.b...)
 	}
-	c.out, c.queued = nil, 0
+	c.waitLocked(-c.queued)
+	c.out = nil
 	c.sendLocked(joined, nil, 0)
 	c.shutLocked()
 }
@@ -143,7 +151,7 @@ func (c *Conn) shedLocked() {
 	for r := keep; r <= last; r++ {
 		it := c.out[r]
 		if it.sub != nil && !it.kept && r < last && c.queued > c.queueBound() {
-			c.queued -= len(it.b)
+			c.waitLocked(-len(it.b))
 			c.lost = true
 			c.srv.metrics.Dropped.Add(int64(it.n))
 			it.sub.Dropped(it.n)
@@ -195,7 +203,7 @@ func (c *Conn) wroteLocked(k int, now int64) {
 	c.srv.metrics.BytesOut.Add(int64(k))
 	c.written += int64(k)
 	c.progress = now
-	c.queued -= k
+	c.waitLocked(-k)
 	c.done += k
 	for len(c.out) > 0 && c.done >= len(c.out[0].b) {
 		c.done -= len(c.out[0].b)

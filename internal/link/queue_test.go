@@ -28,6 +28,7 @@ func TestASlowReaderGetsTheNewest(t *testing.T) {
 				t.Fatalf("%d bytes wait, over the bound of %d", q, queue)
 			}
 		}
+		eventually(t, "the server counts the bytes that wait", func() bool { return s.Metrics().Queued.Load() == int64(h.Queued()) })
 		dropped := sub.dropped.Load()
 		if dropped == 0 || dropped != s.Metrics().Dropped.Load() {
 			t.Fatalf("%d messages were dropped, the metric says %d", dropped, s.Metrics().Dropped.Load())
@@ -50,7 +51,7 @@ func TestASlowReaderGetsTheNewest(t *testing.T) {
 			t.Errorf("%d arrived and %d were dropped, of %d", got, dropped, total)
 		}
 		wait(t, h.drained)
-		eventually(t, "the queue is empty", func() bool { return h.Queued() == 0 })
+		eventually(t, "the queue is empty", func() bool { return h.Queued() == 0 && s.Metrics().Queued.Load() == 0 })
 		h.Send([]link.Buf{{B: numbered(total), N: 1}}, &sub)
 		if f, err := c.next(); err != nil || !strings.HasPrefix(f.payload, strconv.Itoa(total)+" ") {
 			t.Errorf("afterwards: %.20q, %v", f.payload, err)

@@ -25,6 +25,7 @@ type Metrics struct {
 	Pings      atomic.Int64
 	Lost       atomic.Int64 // peers that fell silent
 	Stalled    atomic.Int64 // peers that took no bytes
+	Queued     atomic.Int64 // bytes that wait for their peers now
 }
 
 // Deadline is something that wants to be called once, later.
@@ -131,7 +132,7 @@ func (s *Server) Adopt(c *Conn, nc net.Conn, a Adoption) error {
 	} else {
 		begin = adoptPortable(c, nc)
 	}
-	c.out, c.queued, c.held, c.progress = []item{{b: a.Hello}}, len(a.Hello), true, s.Now()
+	c.out, c.held, c.progress = []item{{b: a.Hello}}, true, s.Now()
 	c.running = true // the caller is the worker until First has run
 	s.mu.Lock()
 	if s.closed {
@@ -141,6 +142,7 @@ func (s *Server) Adopt(c *Conn, nc net.Conn, a Adoption) error {
 		}
 		return errClosed
 	}
+	c.waitLocked(len(a.Hello)) // nobody else knows the connection
 	s.workers.Add(1)
 	s.metrics.Open.Add(1)
 	c.index = len(s.ring)

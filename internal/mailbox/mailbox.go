@@ -38,6 +38,7 @@ type Box struct {
 	drained func()
 	over    func()
 	dropped *atomic.Int64 // nil: nobody counts
+	waiting *atomic.Int64 // the same
 
 	mu       sync.Mutex // guards all below
 	out      []item
@@ -73,8 +74,17 @@ func (b *Box) Init(bound int, now func() int64, wake, drained, overflow func()) 
 	b.bound, b.now, b.wake, b.drained, b.over = bound, now, wake, drained, overflow
 }
 
-// Count adds the messages that do not fit to n, before anything is sent.
-func (b *Box) Count(n *atomic.Int64) { b.dropped = n }
+// Count adds the messages that do not fit to dropped, and keeps the bytes that wait now
+// in queued, with those of other boxes. It is called before anything is sent.
+func (b *Box) Count(dropped, queued *atomic.Int64) { b.dropped, b.waiting = dropped, queued }
+
+// waitLocked notes that so many more bytes wait.
+func (b *Box) waitLocked(bytes int) {
+	b.queued += bytes
+	if b.waiting != nil {
+		b.waiting.Add(int64(bytes))
+	}
+}
 
 // Bound is how many bytes may wait.
 func (b *Box) Bound() int { return b.bound }
@@ -175,7 +185,7 @@ func (b *Box) putLocked(it item, n *news) {
 		b.progress = b.now()
 	}
 	b.out = append(b.out, it)
-	b.queued += len(it.b)
+	b.waitLocked(len(it.b))
 	if b.queued > b.bound && b.state == stateOpen {
 		b.shedLocked(n)
 	}
@@ -190,7 +200,7 @@ func (b *Box) shedLocked(n *news) {
 	for r := b.taken; r <= last; r++ {
 		it := b.out[r]
 		if it.sub != nil && !it.kept && r < last && b.queued > b.bound {
-			b.queued -= len(it.b)
+			b.waitLocked(-len(it.b))
 			b.lost = true
 			if b.dropped != nil {
 				b.dropped.Add(int64(it.n))
@@ -265,7 +275,7 @@ func (b *Box) leftLocked(bytes int) {
 	if b.state == stateAbandoned || bytes <= 0 {
 		return
 	}
-	b.queued -= bytes
+	b.waitLocked(-bytes)
 	b.written += int64(bytes)
 	b.progress = b.now()
 	b.part += bytes
@@ -301,7 +311,7 @@ func (b *Box) PutBack() {
 	b.mu.Lock()
 	var n news
 	if b.taken > 0 {
-		b.queued += b.part
+		b.waitLocked(b.part)
 		b.written -= int64(b.part)
 		b.taken, b.part = 0, 0
 		n.wake = true
@@ -332,7 +342,8 @@ func (b *Box) Abandon() {
 
 func (b *Box) abandonLocked() {
 	b.state = stateAbandoned
-	b.out, b.taken, b.part, b.queued = nil, 0, 0, 0
+	b.waitLocked(-b.queued)
+	b.out, b.taken, b.part = nil, 0, 0
 }
 
 // Queued tells how many bytes wait for the peer, those being written included.

@@ -27,9 +27,20 @@ import (
 // SchedulePrefix begins the names of callers that are schedules.
 const SchedulePrefix = "schedule:"
 
+// Who is written into the audit log, by [Caller].By.
+const (
+	ByKey     = "key"     // an API key
+	ByConsole = "console" // a user of the console
+)
+
 // Caller is who called a verb.
 type Caller struct {
 	Name string // the API key's name, or the door's
+	// By is the kind of door, [ByKey] or [ByConsole], for whom the audit log is kept; ""
+	// for all others.
+	By      string
+	Role    string // of a user of the console
+	Address string // from where, as far as it is known
 	// Scopes tells which verbs it may run; nil: all.
 	Scopes interface{ Allows(verb string) bool }
 }
@@ -37,7 +48,14 @@ type Caller struct {
 // Allow tells whether who is calling may run a verb through another one; its error
 // is the answer.
 func Allow(ctx context.Context, name string) error {
-	if s := CallerOf(ctx).Scopes; s != nil && !s.Allows(name) {
+	c := CallerOf(ctx)
+	if c.By == ByConsole {
+		if refusal := c.Refusal(name); refusal != nil {
+			return refusal
+		}
+		return nil
+	}
+	if c.Scopes != nil && !c.Scopes.Allows(name) {
 		return fault.New(fault.Denied, "verb: the API key has no scope for %s", name)
 	}
 	return nil
@@ -98,7 +116,16 @@ type Registry struct {
 
 	limits      atomic.Pointer[limits] // nil: none
 	limitCounts LimitMetrics
+
+	audit atomic.Pointer[Audit] // nil: nothing is written down
 }
+
+// Audit is told of a run by somebody with a [Caller].By before it begins, and by done
+// (nil: it does not want to know) how it ended. When it fails, the verb does not run.
+type Audit func(ctx context.Context, verb string, raw []byte) (done func(error), err error)
+
+// SetAudit says who is told of runs.
+func (r *Registry) SetAudit(a Audit) { r.audit.Store(&a) }
 
 // NewRegistry makes an empty registry. depth bounds the nesting of params.
 func NewRegistry(memo *Memo, depth int) *Registry {
@@ -198,6 +225,27 @@ func (r *Registry) Run(ctx context.Context, name string, raw []byte, key string)
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = []byte("{}")
 	}
+	if audit := r.audit.Load(); audit != nil && CallerOf(ctx).By != "" {
+		return r.audited(ctx, *audit, v, raw, key)
+	}
+	return r.perform(ctx, v, raw, key)
+}
+
+// audited is perform with a line in the audit log.
+func (r *Registry) audited(ctx context.Context, audit Audit, v *Verb, raw []byte, key string) (result []byte, err error) {
+	done, err := audit(ctx, v.Name, raw)
+	if err != nil {
+		return nil, err
+	}
+	if done != nil {
+		err = fault.New(fault.Internal, "internal error") // that of a verb that panics
+		defer func() { done(err) }()
+	}
+	return r.perform(ctx, v, raw, key)
+}
+
+// perform runs a verb, or gives the answer of the first run with its key.
+func (r *Registry) perform(ctx context.Context, v *Verb, raw []byte, key string) ([]byte, error) {
 	// A name may be written with escapes, so a backslash is reason enough to look.
 	if v.Keyed && (key != "" || bytes.Contains(raw, []byte(`"key"`)) || bytes.IndexByte(raw, '\\') >= 0) {
 		return r.once(ctx, v, raw, key)

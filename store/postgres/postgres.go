@@ -1,5 +1,5 @@
 // Package postgres is the store of several nodes: messages, documents, members,
-// conversations, schedules, denials, users, pushes and campaigns in a PostgreSQL database, which any
+// conversations, schedules, denials, users, pushes, campaigns, the audit log and secrets in a PostgreSQL database, which any
 // number of processes may use at once.
 //
 // It keeps its tables in a schema of its own (skein, unless the configuration
@@ -34,7 +34,7 @@
 // told to [store.Options.Committed] stays in order.
 //
 // Groups of memberships have a writer of their own, and so have marks of members and the
-// other kinds of store/internal/tables: schedules and denials; users and campaigns; pushes; what
+// other kinds of store/internal/tables: schedules, denials, the audit log and secrets; users and campaigns; pushes; what
 // users do with them; and the steps of work that goes through many users, of which
 // each has a transaction of its own. The others take what waits for them in one
 // transaction, too, and what the groups need is locked in an order that all nodes

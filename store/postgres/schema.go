@@ -19,7 +19,7 @@ import (
 var migrations embed.FS
 
 // latest is the version that this program reads and writes.
-const latest = 5
+const latest = 6
 
 // migrate brings the schema to the latest version. Nodes that start at the same
 // time do it one after the other.

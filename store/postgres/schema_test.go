@@ -91,9 +91,9 @@ func TestARoleWithoutRightsIsEnough(t *testing.T) {
 // Every schema that was released is brought up to date with what is in it.
 // testdata/N.sql is a dump of version N that holds what fillSample does, from
 // version 2 on what fillTables does, from version 3 on what fillDocument does, from version
-// 4 on what fillUsers does, and from version 5 on what fillChat does; the environment
-// variable SKEIN_DUMP=testdata/N.sql makes TestADumpIsABackup write the one of the latest
-// version.
+// 4 on what fillUsers does, from version 5 on what fillChat does, and from version 6 on what
+// fillAudit does; the environment variable SKEIN_DUMP=testdata/N.sql makes
+// TestADumpIsABackup write the one of the latest version.
 func TestReleasedSchemasAreMigrated(t *testing.T) {
 	dumps, err := filepath.Glob("testdata/*.sql")
 	if err != nil || len(dumps) == 0 {
@@ -132,6 +132,10 @@ func TestReleasedSchemasAreMigrated(t *testing.T) {
 				fillChat(t, s)
 			}
 			verifyChat(t, s)
+			if filepath.Base(dump) < "6.sql" {
+				fillAudit(t, s)
+			}
+			verifyAudit(t, s)
 			check(t, s)
 			if got := do[store.Appended](t, s, newAppend("room:sample", "5")); got.Seq != 5 {
 				t.Errorf("an append gives %+v", got)
@@ -231,6 +235,7 @@ func TestADumpIsABackup(t *testing.T) {
 	fillDocument(t, s)
 	fillUsers(t, s)
 	fillChat(t, s)
+	fillAudit(t, s)
 	dump := exec.Command(filepath.Join(server.Bin(), "pg_dump"), "--schema=skein", "--no-owner", "--inserts", url)
 	out, err := dump.Output()
 	if err != nil {
@@ -251,5 +256,6 @@ func TestADumpIsABackup(t *testing.T) {
 	verifyDocument(t, restored)
 	verifyUsers(t, restored)
 	verifyChat(t, restored)
+	verifyAudit(t, restored)
 	check(t, restored)
 }

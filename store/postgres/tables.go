@@ -141,7 +141,7 @@ func dollars(query string) string {
 const (
 	laneMembers = 1 + iota // after that of groups of several writers
 	laneMarks              // of members
-	laneRest               // schedules and denials
+	laneRest               // schedules, denials, the audit log and secrets
 	laneUsers              // and categories and campaigns
 	lanePush
 	laneInbox

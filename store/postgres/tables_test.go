@@ -288,6 +288,7 @@ func TestCheckNamesWhatIsWrongWithTheTables(t *testing.T) {
 	url := server.Database(t)
 	s := open(t, postgres.Config{URL: url})
 	fillTables(t, s)
+	fillAudit(t, s)
 	check(t, s)
 	for _, tt := range []struct{ damage, repair, want string }{
 		{`UPDATE skein.group_size SET n = 3`, `UPDATE skein.group_size SET n = 2`, `channel "room:sample": it should have 3 members and has 2`},
@@ -300,7 +301,8 @@ func TestCheckNamesWhatIsWrongWithTheTables(t *testing.T) {
 		{`UPDATE skein.member SET delivered = 7 WHERE user_id = 'alice'`, `UPDATE skein.member SET delivered = 0`, `channel "room:sample": the marks of member "alice" make no sense: 7 were delivered of 0`},
 		{`INSERT INTO skein.alert VALUES ('room:sample', 1)`, `DELETE FROM skein.alert`, `channel "room:sample": absent members are to be told of message 1, and it ends at 0`},
 		{`INSERT INTO skein.conversation VALUES ('a', NULL, 0, 1, 1)`, `DELETE FROM skein.conversation`, `group "a": it has the rule 0 and the version 1`},
-		{`DELETE FROM skein.counter WHERE name = 'seen'`, `INSERT INTO skein.counter VALUES ('seen', 0)`, `of the 6 counters 5 are there`},
+		{`DELETE FROM skein.counter WHERE name = 'seen'`, `INSERT INTO skein.counter VALUES ('seen', 0)`, `of the 7 counters 6 are there`},
+		{`UPDATE skein.audit SET time = 7`, `DELETE FROM skein.audit`, `of the audit log: its time 7 is not that of its id`},
 	} {
 		server.Exec(t, url, tt.damage)
 		var problems []string

@@ -120,6 +120,7 @@ func TestOlderFilesAreBroughtUpToDate(t *testing.T) {
 		verifyDocument(t, s, filepath.Base(file) >= "3.sql")
 		verifyUsers(t, s, filepath.Base(file) >= "4.sql")
 		verifyChat(t, s, filepath.Base(file) >= "5.sql")
+		verifyAudit(t, s, filepath.Base(file) >= "6.sql")
 		if err := s.Check(t.Context(), func(p string) { t.Errorf("%s: %s", file, p) }); err != nil {
 			t.Error(err)
 		}
@@ -308,7 +309,9 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		store.PutUsers{Users: []store.UserPut{{User: "ann", Attributes: []byte(`{"tags":["x"]}`)}}, Time: 1}, store.PutCategory{Name: "news", Time: 1},
 		store.Push{Content: store.Content{ID: "01K9ZZZZZZ0000000000000002", Time: 1, Data: []byte("1")}, To: []store.Recipient{{User: "ann"}, {User: "bob"}}, Now: 1,
 			Key: []byte("key"), KeyExpires: 5},
-		store.PutCampaign{Campaign: store.Campaign{ID: "spring", Next: 5}}, store.AddToCampaign{ID: "spring", Users: []string{"ann", "bob"}}); err != nil {
+		store.PutCampaign{Campaign: store.Campaign{ID: "spring", Next: 5}}, store.AddToCampaign{ID: "spring", Users: []string{"ann", "bob"}},
+		store.AddAudit{AuditLine: store.AuditLine{ID: "01K9ZZZZZZ000000000000000A", Time: 1763084075007, Who: "ann", By: "key", Verb: "push", Params: []byte("1")}},
+		store.PutSecret{Secret: store.Secret{Name: "link"}, Now: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := sqlite.Check(t.Context(), dir, func(p string) { t.Error(p) }); err != nil {
@@ -347,7 +350,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		"UPDATE counter SET n = 0 WHERE name = 'schedule'":           "schedule \"daily\": its version 1 is beyond the last one, 0",
 		"UPDATE counter SET n = 0 WHERE name = 'denial'":             "denial of user \"eve\", token \"\": its seq 1 is beyond the last one, 0",
 		"UPDATE denial SET dated = 1":                                "denial of user \"eve\", token \"\": seq 1 does not say whom it is about",
-		"DELETE FROM counter WHERE name = 'seen'":                    "of the 7 counters 6 are there",
+		"DELETE FROM counter WHERE name = 'seen'":                    "of the 8 counters 7 are there",
 		"UPDATE person SET open = 0":                                 "user \"ann\": 0 deliveries should be open and 1 are",
 		"UPDATE person SET top = 0, settled = 0":                     "user \"ann\": the inbox ends at 0 and has a delivery 1",
 		"UPDATE person SET settled = 1":                              "user \"ann\": nothing up to 1 should be open and delivery 1 is",
@@ -380,6 +383,14 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		"INSERT INTO peer_block VALUES (x'61', x'61', 1)":            "user \"a\" has blocked \"a\"",
 		"INSERT INTO alert VALUES (CAST('room:1' AS BLOB), 6)":       "channel \"room:1\": absent members are to be told of message 6, and it ends at 5",
 		"INSERT INTO alert VALUES (CAST('room:1' AS BLOB), 5)":       "",
+		"UPDATE audit SET time = 7":                                  "line \"01K9ZZZZZZ000000000000000A\" of the audit log: its time 7 is not that of its id",
+		"UPDATE audit SET id = x'61'":                                "line \"a\" of the audit log: its time 1763084075007 is not that of its id",
+		"UPDATE audit SET params = x'7b'":                            "line \"01K9ZZZZZZ000000000000000A\" of the audit log: its params are no JSON",
+		"UPDATE audit SET truncated = 1":                             "its params are no JSON, or were left out and are there",
+		"UPDATE audit SET verb = x''":                                "of the audit log: who \"ann\" ran which verb is not there",
+		"UPDATE secret SET name = x''":                               "secret \"\": it has 0 bytes until 0, one of which cannot be",
+		"UPDATE secret SET expires = -1":                             "secret \"link\": it has 0 bytes until -1, one of which cannot be",
+		"UPDATE audit SET truncated = 1, params = x''":               "",
 		"UPDATE message SET recalled = 3 WHERE ch = 1 AND seq = 2; UPDATE channel SET recalled = 3, recalls = 1 WHERE id = 1": "",
 		"INSERT INTO idem VALUES (1, x'00', 9, 'x', 0, NULL)":                                                                 "a key of channel 1 points to message 9, which never was",
 		"DROP INDEX message_seq; DELETE FROM message WHERE seq IN (1,2)":                                                      "channel room:1: of the messages 1 to 5 only 3 are there",

@@ -18,7 +18,7 @@ import (
 var schemas embed.FS
 
 // version is the newest schema.
-const version = 5
+const version = 6
 
 // errNewer says that a newer program has written the file.
 var errNewer = errors.New("the file was written by a newer version of this program; use that version, or restore an older backup")
@@ -54,7 +54,8 @@ func migrate(c *conn) error {
 	}
 	// A file whose pages are damaged shows it here at the latest.
 	for _, table := range []string{"meta", "namespace", "channel", "message", "idem", "member", "group_size", "schedule", "denial", "seen", "counter", "document",
-		"person", "person_tag", "person_field", "push", "push_key", "delivery", "category", "campaign", "campaign_user", "conversation", "peer_block", "alert"} {
+		"person", "person_tag", "person_field", "push", "push_key", "delivery", "category", "campaign", "campaign_user", "conversation", "peer_block", "alert",
+		"audit", "secret"} {
 		if _, _, err := c.first("SELECT * FROM " + table + " LIMIT 1"); err != nil {
 			return err
 		}

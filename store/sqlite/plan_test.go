@@ -18,7 +18,7 @@ import (
 	"github.com/skein-realtime/skein/store/storetest"
 )
 
-var aboutTables = regexp.MustCompile(`\b(member|group_size|schedule|denial|seen|counter|document|snapshot|person|person_tag|push|push_key|delivery|category|campaign|campaign_user|conversation|peer_block|alert)\b`)
+var aboutTables = regexp.MustCompile(`\b(member|group_size|schedule|denial|seen|counter|document|snapshot|person|person_tag|push|push_key|delivery|category|campaign|campaign_user|conversation|peer_block|alert|audit|secret)\b`)
 
 // A small table may be read from end to end; all persons are counted for a push to
 // everybody; and all members of a group are looked at for who becomes its owner.
@@ -67,6 +67,7 @@ func TestTablesAreReadByTheirIndexes(t *testing.T) {
 	}
 	storetest.UsePushes(t, s, 1)
 	storetest.UseChat(t, s, 1)
+	storetest.UseAudit(t, s, 1)
 	for _, read := range []func(context.Context) error{
 		func(ctx context.Context) error { _, err := s.LookUsers(ctx, "a"); return err },
 		func(ctx context.Context) error { _, _, err := s.Counts(ctx, "a"); return err },

@@ -1,5 +1,5 @@
 // Package sqlite is the store of a single node: messages, documents, members,
-// conversations, schedules, denials, users, pushes and campaigns in one SQLite file, skein.db, in a
+// conversations, schedules, denials, users, pushes, campaigns, the audit log and secrets in one SQLite file, skein.db, in a
 // directory that one server at a time may use.
 //
 // The files in schema/ say which tables it keeps and what each column holds.

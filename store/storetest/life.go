@@ -98,6 +98,10 @@ func testObserver(s *subject) {
 	s.conversations(store.ConversationQuery{User: "alice"})
 	s.roster("room:1")
 	s.alerts()
+	s.auditPage(store.AuditQuery{Limit: 1})
+	if _, err := s.secret("none"); !errors.Is(err, store.ErrNotFound) {
+		s.Error(err)
+	}
 	_, err := s.store.Group(s.Context(), "room:1")
 	_, _, more := s.store.Blocking(s.Context(), "alice", "bob")
 	s.expect("a read", nil, errors.Join(err, more))
@@ -108,7 +112,7 @@ func testObserver(s *subject) {
 		s.Errorf("told of %d commits with %d groups of %d commands and %d failures", w.commits, w.groups, w.commands, w.failed)
 	}
 	for _, what := range []string{"heads", "read", "recalls", "document", "trim", "stats", "check", "members", "memberships", "schedules", "due", "denials", "seen",
-		"users", "audience", "estimate", "campaigns", "categories", "conversations", "roster", "group", "blocks", "alerts"} {
+		"users", "audience", "estimate", "campaigns", "categories", "conversations", "roster", "group", "blocks", "alerts", "audit", "secrets"} {
 		if w.queries[what] == 0 {
 			s.Errorf("not told of %s: %v", what, w.queries)
 		}

@@ -66,6 +66,7 @@ func Run(t *testing.T, empty func() Opener) {
 	t.Run("whatever is done with conversations, it is like its model", func(t *testing.T) { run(t, empty, testChatModel) })
 	t.Run("whatever is done with members, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawMembers, checkMembers)(t, empty) })
 	t.Run("whatever is known of users, filters are like their model", func(t *testing.T) { filtersLikeTheirModel(t, empty) })
+	t.Run("whatever is written into the audit log, it is like its model", func(t *testing.T) { auditLikeItsModel(t, empty) })
 	t.Run("whatever is done with schedules, it is like their model", func(t *testing.T) { tablesLikeTheirModel(drawSchedule, checkSchedules)(t, empty) })
 }
 
@@ -155,7 +156,7 @@ func RunStories(t *testing.T, empty func() Opener) {
 		{"a campaign is given to one of many", testCampaignRace},
 		{"a campaign gets on among other pushes", testCampaignAmongPushes},
 	}
-	for _, c := range slices.Concat(cases, pushCases(), chatCases()) {
+	for _, c := range slices.Concat(cases, pushCases(), chatCases(), auditCases()) {
 		t.Run(c.name, func(t *testing.T) { run(t, empty, c.test) })
 	}
 }

@@ -35,6 +35,10 @@ export async function freePort() {
 const data = mkdtempSync(join(tmpdir(), "skein-browser-data-"));
 process.on("exit", () => rmSync(data, { recursive: true, force: true }));
 
+// Whoever ends without having ended its servers takes them along.
+const running = new Set();
+process.on("exit", () => { for (const child of running) child.kill("SIGKILL"); });
+
 // start runs the server until stop() or kill(), and returns when it answers.
 export async function start(binary, port, ...args) {
   const base = `http://127.0.0.1:${port}`;
@@ -42,6 +46,8 @@ export async function start(binary, port, ...args) {
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text) => { said += text; });
   const ended = once(child, "exit");
+  running.add(child);
+  ended.then(() => running.delete(child), () => {});
   const gone = ended.then(([code, signal]) => { throw new Error(`the server ended (${signal ?? code}):\n${said}`); });
   gone.catch(() => {});
   const end = async (signal) => {

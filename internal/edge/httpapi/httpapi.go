@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -39,6 +40,15 @@ type Config struct {
 	Version  string
 	Logger   *slog.Logger
 	Settings Settings
+	// Remote is the address of a request's client. Nil: that of the connection.
+	Remote func(r *http.Request) netip.AddrPort
+	// Cookie finds the user of the console whose request it is, when there is no key
+	// with it; ok is false when there is no cookie either. Nil: there is no console.
+	Cookie func(r *http.Request) (c verb.Caller, ok bool, err error)
+	// Refused is told of what a user of the console may not run. Nil: nobody is.
+	Refused func(ctx context.Context, c verb.Caller, name string, params []byte, err error)
+	// Base is where the client finds the server. Nil: nobody asks.
+	Base func(r *http.Request) string
 }
 
 // Metrics counts requests.
@@ -91,7 +101,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		methodNotAllowed(w, http.MethodPost)
 		return
 	}
-	key, err := a.authenticate(r)
+	caller, err := a.caller(r)
 	if err != nil {
 		a.fail(w, err)
 		return
@@ -102,7 +112,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer bodies.Put(body)
-	ctx := verb.WithCaller(r.Context(), verb.Caller{Name: key.Name, Scopes: key.Scopes})
+	ctx := verb.WithCaller(r.Context(), caller)
+	if name == "console.link" && a.cfg.Base != nil {
+		ctx = verb.WithBase(ctx, a.cfg.Base(r))
+	}
 	params := body.Bytes()
 	if field := patchTypes[mediaType(r)]; field != "" {
 		params, err = wrapped(field, params, name, r.URL.Query())
@@ -111,9 +124,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 	case name == "batch":
-		result, err = a.batch(ctx, key, params)
+		result, err = a.batch(ctx, &caller, params)
 	default:
-		result, err = a.run(ctx, key, name, params, r.Header.Get("Idempotency-Key"))
+		result, err = a.run(ctx, &caller, name, params, r.Header.Get("Idempotency-Key"))
 	}
 	if err != nil {
 		a.fail(w, err)
@@ -127,16 +140,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var jsonType = []string{"application/json"}
 
-// run runs one verb if the key allows it.
-func (a *API) run(ctx context.Context, key *auth.APIKey, name string, params []byte, idempotency string) ([]byte, error) {
+// run runs one verb if the caller may.
+func (a *API) run(ctx context.Context, caller *verb.Caller, name string, params []byte, idempotency string) ([]byte, error) {
 	a.metrics.Requests.Add(1)
 	if a.cfg.Registry.Find(name) == nil {
 		a.metrics.Failed.Add(1)
 		return nil, fault.New(fault.NotFound, "verb %q is not known", name)
 	}
-	if !key.Scopes.Allows(name) {
-		a.metrics.Denied.Add(1)
-		return nil, fault.New(fault.Denied, "the key %q has no scope for %s", key.Name, name)
+	if refusal := caller.Refusal(name); refusal != nil {
+		return nil, a.refused(ctx, caller, name, params, refusal)
 	}
 	result, err := a.cfg.Registry.Run(ctx, name, params, idempotency)
 	if err != nil {
@@ -145,8 +157,18 @@ func (a *API) run(ctx context.Context, key *auth.APIKey, name string, params []b
 	return result, err
 }
 
+// refused counts what a caller may not, and tells of it where a user of the console
+// wanted it.
+func (a *API) refused(ctx context.Context, caller *verb.Caller, name string, params []byte, refusal error) error {
+	a.metrics.Denied.Add(1)
+	if caller.By == verb.ByConsole && a.cfg.Refused != nil {
+		a.cfg.Refused(ctx, *caller, name, params, refusal)
+	}
+	return refusal
+}
+
 // batch runs commands one after the other; each has its own result.
-func (a *API) batch(ctx context.Context, key *auth.APIKey, body []byte) ([]byte, error) {
+func (a *API) batch(ctx context.Context, caller *verb.Caller, body []byte) ([]byte, error) {
 	var outer protocol.Object
 	if err := outer.Read(body, maxBatchDepth); err != nil {
 		return nil, fault.New(fault.BadRequest, "body: %s", err)
@@ -167,7 +189,7 @@ func (a *API) batch(ctx context.Context, key *auth.APIKey, body []byte) ([]byte,
 		if n > 1 {
 			out = append(out, ',')
 		}
-		result, err := a.command(ctx, key, command)
+		result, err := a.command(ctx, caller, command)
 		if err != nil {
 			out = append(AppendProblem(append(out, `{"error":`...), fault.Of(err)), '}')
 			a.log(fault.Of(err))
@@ -186,7 +208,7 @@ func (a *API) batch(ctx context.Context, key *auth.APIKey, body []byte) ([]byte,
 // read again with the configured bound.
 const maxBatchDepth = 1000
 
-func (a *API) command(ctx context.Context, key *auth.APIKey, raw []byte) ([]byte, error) {
+func (a *API) command(ctx context.Context, caller *verb.Caller, raw []byte) ([]byte, error) {
 	o := protocol.GetObject()
 	defer protocol.PutObject(o)
 	if err := o.Read(raw, maxBatchDepth); err != nil {
@@ -196,7 +218,42 @@ func (a *API) command(ctx context.Context, key *auth.APIKey, raw []byte) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return a.run(ctx, key, name, o.Raw("params"), "")
+	return a.run(ctx, caller, name, o.Raw("params"), "")
+}
+
+// caller finds out whose request it is: that of an API key, or, when there is none
+// with it but a cookie, of a user of the console.
+func (a *API) caller(r *http.Request) (verb.Caller, error) {
+	if c, ok, err := a.console(r); ok || err != nil {
+		return c, err
+	}
+	key, err := a.authenticate(r)
+	if err != nil {
+		return verb.Caller{}, err
+	}
+	return a.callerOf(key, r), nil
+}
+
+// console finds the user of the console whose request it is; ok is false when it
+// cannot be one's.
+func (a *API) console(r *http.Request) (c verb.Caller, ok bool, err error) {
+	if a.cfg.Cookie == nil || r.Header.Get("Authorization") != "" {
+		return verb.Caller{}, false, nil
+	}
+	if c, ok, err = a.cfg.Cookie(r); err != nil {
+		a.metrics.Denied.Add(1)
+	}
+	return c, ok, err
+}
+
+func (a *API) callerOf(key *auth.APIKey, r *http.Request) verb.Caller {
+	c := verb.Caller{Name: key.Name, By: verb.ByKey, Scopes: key.Scopes}
+	if a.cfg.Remote != nil {
+		c.Address = a.cfg.Remote(r).Addr().String()
+	} else if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		c.Address = host
+	}
+	return c
 }
 
 // authenticate finds the API key of a request.
@@ -234,27 +291,50 @@ func fromLoopback(r *http.Request) bool {
 // Guard lets only requests with the scope through, and in development mode
 // those from loopback.
 func (a *API) Guard(scope string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.guard(w, r, scope, next) })
+}
+
+// GuardVerb is Guard for what users of the console may do, too, by their role.
+func (a *API) GuardVerb(name string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.settings.Load().Dev && fromLoopback(r) {
-			next.ServeHTTP(w, called(r, devKey))
+		caller, ok, err := a.console(r)
+		if err == nil && !ok {
+			a.guard(w, r, name, next)
 			return
 		}
-		key, err := a.authenticate(r)
-		if err == nil && !key.Scopes.Allows(scope) {
-			a.metrics.Denied.Add(1)
-			err = fault.New(fault.Denied, "the key %q has no scope %s", key.Name, scope)
+		if err == nil {
+			if refusal := caller.Refusal(name); refusal != nil {
+				err = a.refused(r.Context(), &caller, name, nil, refusal)
+			}
 		}
 		if err != nil {
 			a.fail(w, err)
 			return
 		}
-		next.ServeHTTP(w, called(r, key))
+		next.ServeHTTP(w, called(r, caller))
 	})
 }
 
-// called gives the request with whose key it came.
-func called(r *http.Request, key *auth.APIKey) *http.Request {
-	return r.WithContext(verb.WithCaller(r.Context(), verb.Caller{Name: key.Name, Scopes: key.Scopes}))
+func (a *API) guard(w http.ResponseWriter, r *http.Request, scope string, next http.Handler) {
+	if a.settings.Load().Dev && fromLoopback(r) {
+		next.ServeHTTP(w, called(r, a.callerOf(devKey, r)))
+		return
+	}
+	key, err := a.authenticate(r)
+	if err == nil && !key.Scopes.Allows(scope) {
+		a.metrics.Denied.Add(1)
+		err = fault.New(fault.Denied, "the key %q has no scope %s", key.Name, scope)
+	}
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	next.ServeHTTP(w, called(r, a.callerOf(key, r)))
+}
+
+// called gives the request with who made it.
+func called(r *http.Request, c verb.Caller) *http.Request {
+	return r.WithContext(verb.WithCaller(r.Context(), c))
 }
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}

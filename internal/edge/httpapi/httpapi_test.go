@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/edge/httpapi"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/verb"
@@ -247,5 +249,78 @@ func TestTheDevelopmentKeyWorksFromLoopbackAlone(t *testing.T) {
 		if rec.Code != status {
 			t.Errorf("from %s: %d, want %d", remote, rec.Code, status)
 		}
+	}
+}
+
+// A cookie stands for the key when there is none, as whom the console's door says.
+func TestACookieStandsForTheKey(t *testing.T) {
+	w := start(t)
+	var refused []string
+	denied := fault.New(fault.Denied, "X-CSRF-Token: is missing")
+	api := httpapi.New(httpapi.Config{
+		Registry: w.verbs, Settings: w.settings(false),
+		Cookie: func(r *http.Request) (verb.Caller, bool, error) {
+			switch c, _ := r.Cookie("who"); {
+			case c == nil:
+				return verb.Caller{}, false, nil
+			case c.Value == "stranger":
+				return verb.Caller{}, false, denied
+			default:
+				return verb.Caller{Name: "console:" + c.Value, By: verb.ByConsole, Role: "viewer", Scopes: auth.Viewer}, true, nil
+			}
+		},
+		Refused: func(_ context.Context, c verb.Caller, name string, params []byte, err error) {
+			refused = append(refused, c.Who()+" "+name+" "+string(params))
+		},
+	})
+	guarded := api.GuardVerb("trace", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(rw, verb.CallerOf(r.Context()).Name)
+	}))
+	do := func(h http.Handler, path, cookie, key, body string) (int, string) {
+		r := httptest.NewRequest("POST", path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		if cookie != "" {
+			r.Header.Set("Cookie", "who="+cookie)
+		}
+		if key != "" {
+			r.Header.Set("Authorization", "Bearer "+key)
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		return rec.Code, rec.Body.String()
+	}
+	const push = `{"to":{"channel":"room:1"},"data":1}`
+	for _, tt := range []struct {
+		path, cookie, key, body string
+		status                  int
+		want                    string
+	}{
+		{"/api/v1/info", "ann", "", `{}`, 200, `"version"`},
+		{"/api/v1/info", "", "", `{}`, 401, "an API key is missing"},
+		{"/api/v1/info", "stranger", "", `{}`, 403, "X-CSRF-Token: is missing"},
+		{"/api/v1/info", "ann", "wrong", `{}`, 401, "the API key is not known"},
+		{"/api/v1/info", "stranger", w.keys["all"], `{}`, 200, `"version"`},
+		{"/api/v1/publish", "ann", "", push, 403, "the role viewer may not run publish"},
+		{"/api/v1/publish", "ann", w.keys["all"], push, 200, `"id"`},
+		{"/api/v1/batch", "ann", "", `{"commands":[{"verb":"publish","params":{"x":1}},{"verb":"info"}]}`, 200, `{"results":[{"error":{"title":"Forbidden","status":403,"code":"denied","detail":"the role viewer may not run publish"}},{"ok":`},
+		{"guarded", "ann", "", "", 403, "the role viewer may not run trace"},
+		{"guarded", "stranger", "", "", 403, "X-CSRF-Token"},
+		{"guarded", "", w.keys["all"], "", 200, "all"},
+		{"guarded", "", "", "", 401, "an API key is missing"},
+	} {
+		h, path := http.Handler(api), tt.path
+		if path == "guarded" {
+			h, path = guarded, "/guarded"
+		}
+		if status, body := do(h, path, tt.cookie, tt.key, tt.body); status != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("%+v: got %d %s", tt, status, body)
+		}
+	}
+	if diff := cmp.Diff([]string{"ann publish " + push, `ann publish {"x":1}`, "ann trace "}, refused); diff != "" {
+		t.Error(diff)
+	}
+	// Pages beside the API take keys alone.
+	if status, _ := do(api.Guard("metrics", guarded), "/metrics", "ann", "", ""); status != 401 {
+		t.Errorf("a cookie for the metrics: got %d", status)
 	}
 }

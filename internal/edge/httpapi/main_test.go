@@ -54,7 +54,7 @@ func start(t *testing.T) *world {
 	channel.New(channel.Config{Hub: h, Memo: w.memo, Subscriptions: func() int { return 10 }}, sessions, w.verbs)
 	presence.New(h, sessions, w.verbs)
 	connection.New(h, func(*hub.Sub) uint64 { return 0 }, nil, w.verbs)
-	node.New(node.Config{Version: "1.2.3", Hub: h, Link: links, Sessions: sessions, Draining: func() bool { return false }}, w.verbs)
+	figures := node.New(node.Config{Version: "1.2.3", Hub: h, Link: links, Sessions: sessions, Draining: func() bool { return false }}, w.verbs)
 	w.api = httpapi.New(httpapi.Config{Registry: w.verbs, Version: "1.2.3", Logger: slog.New(slog.DiscardHandler), Settings: w.settings(false)})
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/", w.api)
@@ -63,6 +63,7 @@ func start(t *testing.T) *world {
 	t.Cleanup(func() {
 		w.Client().CloseIdleConnections()
 		w.Close()
+		figures.Close()
 		links.Close()
 		sessions.Close()
 		h.Close()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/fault"
 	"github.com/skein-realtime/skein/internal/verb"
 )
@@ -31,7 +32,7 @@ func describe(r *verb.Registry, version string) []byte {
 			})
 		}
 		paths[prefix+name] = object{"post": object{
-			"operationId": name, "summary": v.Summary, "tags": []string{family(name)}, "parameters": parameters,
+			"operationId": name, "summary": v.Summary, "tags": []string{family(name)}, "parameters": parameters, "x-class": auth.ClassOf(name).String(),
 			"requestBody": object{"required": true, "content": object{"application/json": object{"schema": schemaOf(v.Params)}}},
 			"responses": object{
 				"200":     object{"description": "done", "content": object{"application/json": object{"schema": schemaOf(v.Result)}}},

@@ -142,6 +142,8 @@ func TestParamsSchemas(t *testing.T) {
 		{"session.merge", []string{`{"connection":` + c + `,"data":{"a":null}}`}, []string{`{"data":{}}`}},
 		{"info", []string{`{}`}, []string{`{"x":1}`}},
 		{"stats", []string{`{}`}, []string{`[]`}},
+		{"stats.series", []string{`{}`, `{"after":1764000000000,"seconds":60}`}, []string{`{"after":"now"}`, `{"seconds":1.5}`, `{"last":5}`}},
+		{"settings", []string{`{}`}, []string{`{"key":"listen"}`}},
 		{"batch", []string{`{"commands":[{"verb":"info"},{"verb":"publish","params":{}}]}`}, []string{`{}`, `{"commands":{}}`, `{"commands":[{}]}`, `{"commands":[{"verb":5}]}`}},
 	}
 	covered := []string{}

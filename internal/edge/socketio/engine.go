@@ -107,6 +107,7 @@ func newEngine(d *Door, version int, websocket bool) (w *whole, first *wsConn) {
 func (e *engine) makeBox() {
 	e.box = new(mailbox.Box)
 	e.box.Init(e.door.cfg.Queue, e.door.cfg.Links.Now, e.wake, e.drained, func() { go e.close(reasonTooSlow) })
+	e.box.Count(&e.door.metrics.Dropped, &e.door.metrics.Queued)
 }
 
 // abandon forgets what waits for a poll.

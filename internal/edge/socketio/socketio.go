@@ -78,6 +78,8 @@ type Metrics struct {
 	Closed   [reasons]atomic.Int64
 	Ignored  atomic.Int64 // events that nobody takes
 	Restored atomic.Int64 // sockets whose state was recovered
+	Dropped  atomic.Int64 // messages that did not fit into the queue of a client that polls
+	Queued   atomic.Int64 // bytes that wait for clients that poll now
 }
 
 // Door is the Socket.IO door of one server. It may serve several paths.
@@ -215,6 +217,10 @@ var reasonWords = [reasons]string{
 
 // String gives the words that applications see.
 func (r reason) String() string { return reasonWords[r] }
+
+// Lost counts sessions that were given up because their clients were silent or took nothing,
+// but for websockets that took nothing, which their links count.
+func (d *Door) Lost() int64 { return d.metrics.Closed[reasonPingTimeout].Load() }
 
 // Reasons lists the reasons for metrics.
 func Reasons() []string { return reasonWords[:] }

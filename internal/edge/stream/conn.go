@@ -61,7 +61,7 @@ const lostMessage = "the connection was lost"
 func newConn(s *Server, kind *Kind, remote netip.AddrPort, release func()) *Conn {
 	c := &Conn{srv: s, kind: kind, remote: remote, release: release, woken: make(chan struct{}, 1), gone: make(chan struct{})}
 	c.Box.Init(s.cfg.Queue, s.cfg.Clock.Now, c.wake, c.drained, c.overflow)
-	c.Box.Count(&kind.Metrics.Dropped)
+	c.Box.Count(&kind.Metrics.Dropped, &kind.Metrics.Queued)
 	s.cfg.Sessions.Prepare(&c.Session, c, kind.Encoding)
 	c.key = c.Session.ID
 	return c

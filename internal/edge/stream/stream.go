@@ -63,6 +63,7 @@ type Metrics struct {
 	Dropped  atomic.Int64 // messages that did not fit into a client's queue
 	Lost     atomic.Int64 // clients that fell silent
 	Stalled  atomic.Int64 // clients that took no bytes, or not their replies
+	Queued   atomic.Int64 // bytes that wait for their clients now
 }
 
 // Reason is why a connection was refused.

@@ -279,7 +279,7 @@ func TestACallerWhoLeavesSaysNothingAboutTheBackend(t *testing.T) {
 		if e, _ := errors.AsType[*Error](err); e == nil || e.Kind != KindCanceled {
 			t.Errorf("error %v", err)
 		}
-		if h := b.client.Health(); h.State != StateOK || h.Error != "" {
+		if h := b.client.Health(); h.State != StateIdle || h.Error != "" {
 			t.Errorf("health is %+v", h)
 		}
 	})
@@ -404,7 +404,7 @@ func TestWaitingInLineIsPartOfTheTime(t *testing.T) {
 		if e := fails(t, b.client, Call); e.Kind != KindBusy || e.Acted || time.Since(begin) != 3*time.Second {
 			t.Errorf("%s after %s: %v", e.Kind, time.Since(begin), e)
 		}
-		if h := b.client.Health(); h.State != StateOK || h.UnderWay != 1 {
+		if h := b.client.Health(); h.State != StateIdle || h.UnderWay != 1 {
 			t.Errorf("health is %+v", h)
 		}
 		<-b.client.slots

@@ -1,7 +1,11 @@
 package webhook
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -78,6 +82,26 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ": %v", e.Err)
 	}
 	return b.String()
+}
+
+// plain is the error for those who may see how the server does, but not what it says: no
+// text of the backend's, and of the transport's only what names an address at most.
+func (e *Error) plain() string {
+	text := said[e.Kind]
+	if e.Status != 0 {
+		text += ": status " + strconv.Itoa(e.Status)
+	}
+	var network *net.OpError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(e.Err, &network):
+		text += ": " + network.Error()
+	case errors.As(e.Err, &certificate):
+		text += ": " + certificate.Error()
+	case errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF):
+		text += ": the connection was closed"
+	}
+	return text
 }
 
 // Unwrap gives the cause.

@@ -7,7 +7,8 @@ import (
 
 // The states of [Health].
 const (
-	StateOK      = "ok"      // the last request was answered as it should be, or there was none
+	StateIdle    = "idle"    // there was no request yet
+	StateOK      = "ok"      // the last request was answered as it should be
 	StateFailing = "failing" // the last request was not
 	StateOpen    = "open"    // the backend failed so often that it is left alone for now
 )
@@ -22,7 +23,20 @@ type Health struct {
 	Latency  time.Duration // of good answers, newer ones counting more; zero: there was none
 	Queue    int           // told events that wait or are being sent
 	UnderWay int           // requests
+	Failures []Failure     // the last ones, the newest first
 }
+
+// Failure is a request that was not answered as it should be. Nothing in it is from
+// the address beyond the host, from what was sent, or from what the backend said.
+type Failure struct {
+	Time   time.Time
+	Event  string // "batch" for events that are told
+	Text   string
+	Status int // of the answer; zero: there was none
+}
+
+// maxFailures is how many are remembered.
+const maxFailures = 20
 
 // health is what requests have shown.
 type health struct {
@@ -33,17 +47,23 @@ type health struct {
 	errAt   time.Time
 	status  int
 	latency time.Duration
+	asked   bool // a request has ended
+	last    [maxFailures]Failure
+	count   int // of failures so far; the next is at its remainder in last
 }
 
 // note draws the conclusions from a request; e is nil when it was answered well.
 func (h *health) note(e *Error, start, end time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.asked = true
 	if failing := e != nil; failing != h.failing {
 		h.failing, h.since = failing, end
 	}
 	if e != nil {
 		h.err, h.errAt, h.status = e.Error(), end, e.Status
+		h.last[h.count%maxFailures] = Failure{Time: end, Event: e.Event, Text: e.plain(), Status: e.Status}
+		h.count++
 		return
 	}
 	h.status = 200
@@ -59,8 +79,14 @@ func (c *Client) Health() Health {
 	h := &c.health
 	h.mu.Lock()
 	s := Health{State: StateOK, Since: h.since, Error: h.err, ErrorAt: h.errAt, Status: h.status, Latency: h.latency}
-	if h.failing {
+	switch {
+	case h.failing:
 		s.State = StateFailing
+	case !h.asked:
+		s.State = StateIdle
+	}
+	for i := h.count - 1; i >= max(0, h.count-maxFailures); i-- {
+		s.Failures = append(s.Failures, h.last[i%maxFailures])
 	}
 	h.mu.Unlock()
 	if since, open := c.breaker.openSince(); open {

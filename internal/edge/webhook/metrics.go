@@ -33,6 +33,7 @@ type Metrics struct {
 	Dropped   [len(Reasons)]atomic.Int64        // told events that have not
 	Retries   atomic.Int64                      // requests that were not a delivery's first
 	Opened    atomic.Int64                      // times that the circuit opened
+	Failed    atomic.Int64                      // requests that were not answered as they should be
 
 	Queued   atomic.Int64 // told events that wait or are being sent
 	UnderWay atomic.Int64 // requests

@@ -58,6 +58,9 @@ func (c *Client) attempt(ctx context.Context, d *delivery, n int, turn uint64) (
 	if v != none {
 		c.metrics.observe(end.Sub(start))
 		c.health.note(e, start, end)
+		if e != nil {
+			c.metrics.Failed.Add(1)
+		}
 	}
 	switch opened, closed := c.breaker.leave(turn, v, end); {
 	case opened:

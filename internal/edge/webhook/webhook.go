@@ -149,6 +149,9 @@ func (c *Client) Wants(event string) bool {
 	return i >= 0 && c.wanted[i]
 }
 
+// Name is the address of the backend without user, password and query.
+func (c *Client) Name() string { return c.name }
+
 // Metrics gives the live counters.
 func (c *Client) Metrics() *Metrics { return c.metrics }
 

@@ -62,6 +62,7 @@ type notes struct {
 	Counted  bool   `json:"counted,omitempty"` // Audience is known
 	Audience int64  `json:"audience,omitempty"`
 	Error    string `json:"error,omitempty"`
+	Failed   int64  `json:"failed,omitempty"` // since when there is Error
 	// Recall tells that the message is to be withdrawn.
 	Recall bool `json:"recall,omitempty"`
 }

@@ -38,7 +38,9 @@ type run struct {
 	others  bool          // whether others were about then
 	pause   time.Duration // before the next step
 
-	trouble string // guarded by the engine's mu: why it does not get on
+	// Guarded by the engine's mu.
+	trouble string // why it does not get on
+	since   int64  // when that began
 }
 
 func newRun(e *engine, r record) *run {
@@ -109,7 +111,7 @@ func (r *run) attempt(ctx context.Context) error {
 	} else if err := r.pushAll(ctx); err != nil {
 		return err
 	}
-	c.state, c.next, c.notes.Ended, c.notes.Error = done, 0, r.e.f.now(), ""
+	c.state, c.next, c.notes.Ended, c.notes.Error, c.notes.Failed = done, 0, r.e.f.now(), "", 0
 	if err := r.keep(ctx, false); err != nil {
 		return err
 	}
@@ -376,7 +378,7 @@ func lasting(err error) bool {
 // rest pauses a campaign that cannot go on, and says why.
 func (r *run) rest(ctx context.Context, why error) error {
 	next := r.record
-	next.state, next.next, next.notes.Error = paused, 0, sentence(why)
+	next.state, next.next, next.notes.Error, next.notes.Failed = paused, 0, sentence(why), r.e.f.now()
 	if r.record.notes.Recall || r.record.state == deleting {
 		next.state = r.record.state
 	}
@@ -399,6 +401,9 @@ func (r *run) failed(err error) {
 	text := sentence(outage.Fault(err))
 	r.e.mu.Lock()
 	fresh := r.trouble == ""
+	if fresh {
+		r.since = r.e.f.now()
+	}
 	r.trouble = text
 	r.e.mu.Unlock()
 	if fresh {

@@ -212,7 +212,7 @@ func (f *Feature) start(ctx context.Context, p IDParams) (Campaign, error) {
 
 // proceed has a campaign begin, or go on, at its time or at once.
 func (f *Feature) proceed(r *record, now int64) error {
-	r.notes.Error = ""
+	r.notes.Error, r.notes.Failed = "", 0
 	if r.plan.Frozen == nil {
 		if e := r.plan.Expires.At; e != 0 && e <= max(now, r.plan.at()) {
 			return fault.New(fault.Conflict, "id: what the campaign pushes has expired")
@@ -256,7 +256,7 @@ func (f *Feature) cancel(ctx context.Context, p IDParams) (Campaign, error) {
 		if err := r.fits("cancel", scheduled, running, paused); err != nil {
 			return err
 		}
-		r.state, r.next, r.notes.Ended, r.notes.Error = cancelled, 0, now, ""
+		r.state, r.next, r.notes.Ended, r.notes.Error, r.notes.Failed = cancelled, 0, now, "", 0
 		return nil
 	})
 }
@@ -288,7 +288,7 @@ func (f *Feature) recall(ctx context.Context, p IDParams) (Campaign, error) {
 				r.notes.Ended = now
 			}
 		}
-		r.next, r.notes.Error = 0, ""
+		r.next, r.notes.Error, r.notes.Failed = 0, "", 0
 		if r.plan.Frozen != nil {
 			r.next, r.notes.Recall = now, true
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +174,37 @@ func TestAKeyMakesARepeatHarmless(t *testing.T) {
 		if out, err := w.keyed(verb, other, "k"); fault.Of(err) == nil || fault.Of(err).Code != fault.Conflict {
 			t.Errorf("%s with other content gives %s, %v", verb, out, err)
 		}
+	}
+}
+
+func TestTheHistoryNamesTheOperator(t *testing.T) {
+	w := start(t)
+	ctx := verb.WithCaller(t.Context(), verb.Caller{Name: verb.ConsolePrefix + "ann", By: verb.ByConsole})
+	for _, c := range [][2]string{
+		{"doc.put", `{"channel":"game:1","data":{"n":1}}`},
+		{"doc.patch", `{"channel":"game:1","ops":[{"op":"inc","path":"/n","by":1}],"by":"ben"}`},
+		{"doc.undo", `{"channel":"game:1","version":2}`},
+	} {
+		if _, err := w.Verbs.Run(ctx, c[0], []byte(c[1]), ""); err != nil {
+			t.Fatalf("%s: %v", c[0], err)
+		}
+	}
+	raw, err := w.keyed("doc.history", `{"channel":"game:1"}`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var history struct {
+		Patches []struct{ From struct{ User string } }
+	}
+	if err := json.Unmarshal([]byte(raw), &history); err != nil {
+		t.Fatal(err)
+	}
+	var users []string
+	for _, v := range history.Patches {
+		users = append(users, v.From.User)
+	}
+	if want := []string{"console:ann", "ben", "console:ann"}; !slices.Equal(users, want) {
+		t.Errorf("the changes are from %v, want %v: %s", users, want, raw)
 	}
 }
 

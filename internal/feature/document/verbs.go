@@ -117,6 +117,8 @@ func (f *Feature) prepare(ctx context.Context, c Change, content any) (*document
 			return nil, err
 		}
 		p.From.User = c.By
+	} else if who := verb.CallerOf(ctx); who.By == verb.ByConsole {
+		p.From.User = who.Name // an operator is somebody, not just the server
 	}
 	if c.IfVersion != nil {
 		if *c.IfVersion < 0 || *c.IfVersion > protocol.MaxInt {

@@ -37,12 +37,18 @@ func TestTheNodeTellsOfItself(t *testing.T) {
 	defer sessions.Close()
 	verbs := verb.NewRegistry(verb.NewMemo(0, 0), 4)
 	var draining atomic.Bool
-	node.New(node.Config{Version: "1.2.3", Hub: h, Link: links, Sessions: sessions, Draining: draining.Load}, verbs)
+	f := node.New(node.Config{
+		Version: "1.2.3", Hub: h, Link: links, Sessions: sessions, Draining: draining.Load,
+		Doors: func() node.Doors { return node.Doors{Dropped: 3, Queued: 70, BytesIn: 5, BytesOut: 7} },
+		Store: func() *node.Store { return &node.Store{Kind: "sqlite", Bytes: 4096, Messages: 2} },
+	}, verbs)
+	defer f.Close()
 	for i := range 3 {
 		c := &hub.Conn{ID: id.NewConnection()}
 		h.Add(c, nil, h.Encoding(0), nil, auth.Identity{User: []string{"", "ann", "ann"}[i]}, 1)
 	}
 	links.Metrics().BytesOut.Store(1 << 40)
+	links.Metrics().Queued.Store(30)
 	sessions.Metrics().Frames.Store(12)
 	host, err := os.Hostname()
 	if err != nil {
@@ -78,8 +84,15 @@ func TestTheNodeTellsOfItself(t *testing.T) {
 	if stats.Goroutines < 2 || stats.Memory <= 0 {
 		t.Errorf("%d goroutines, %d bytes", stats.Goroutines, stats.Memory)
 	}
-	stats.Goroutines, stats.Memory = 0, 0
-	if diff := cmp.Diff(node.Stats{Connections: 3, Users: 1, Frames: 12, BytesOut: 1 << 40}, stats); diff != "" {
+	if stats.Uptime < 0 || stats.Uptime > 60 {
+		t.Errorf("it is up for %v s", stats.Uptime)
+	}
+	stats.Goroutines, stats.Memory, stats.Uptime = 0, 0, 0
+	want := node.Stats{
+		Connections: 3, Users: 1, Frames: 12, MessagesIn: 12, Dropped: 3, Queued: 100, BytesIn: 5, BytesOut: 1<<40 + 7,
+		Store: &node.Store{Kind: "sqlite", Bytes: 4096, Messages: 2},
+	}
+	if diff := cmp.Diff(want, stats); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := verbs.Run(t.Context(), "info", []byte(`{"x":1}`), ""); err == nil {

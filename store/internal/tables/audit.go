@@ -2,10 +2,13 @@ package tables
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/skein-realtime/skein/internal/fatigue"
+	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/store"
 )
 
@@ -14,6 +17,8 @@ const (
 	sqlScheduleTotal = `SELECT count(*) FROM schedule`
 	sqlUserTotal     = `SELECT count(*) FROM person`
 	sqlPushTotal     = `SELECT count(*) FROM push`
+
+	sqlAuditTotal = `SELECT count(*) FROM (SELECT 1 FROM audit LIMIT 1000000) AS d`
 
 	// Of very many deliveries it is enough to know that they are.
 	sqlDeliveryTotal = `SELECT count(*) FROM (SELECT 1 FROM delivery LIMIT 1000000) AS d`
@@ -26,7 +31,7 @@ func Totals(ctx context.Context, tx Tx, stats *store.Stats) (err error) {
 		to    *int64
 	}{
 		{sqlMemberTotal, &stats.Members}, {sqlScheduleTotal, &stats.Schedules}, {sqlUserTotal, &stats.Users},
-		{sqlPushTotal, &stats.Pushes}, {sqlDeliveryTotal, &stats.Deliveries},
+		{sqlPushTotal, &stats.Pushes}, {sqlDeliveryTotal, &stats.Deliveries}, {sqlAuditTotal, &stats.AuditLines},
 	} {
 		if *total.to, err = number(ctx, tx, total.query); err != nil {
 			return err
@@ -141,6 +146,10 @@ WHERE c.name = 'campaign' AND (s.version > c.n OR s.version < 1)`,
 WHERE coalesce(due, 0) <> CASE WHEN next > 0 AND length(owner) > 0 AND until > next THEN until ELSE next END
 	OR length(owner) = 0 AND until <> 0 OR due = 0`,
 		"campaign %[1]q: when it can be claimed does not agree with its next time %[3]d and its claim by %[2]q until %[4]d"},
+	{`SELECT id, who, time, 0 FROM audit WHERE length(who) = 0 OR length(kind) = 0 OR length(verb) = 0`,
+		"line %[1]q of the audit log: who %[2]q ran which verb is not there"},
+	{`SELECT name, name, length(value), expires FROM secret WHERE length(name) = 0 OR length(name) > 256 OR length(value) > 4096 OR expires < 0`,
+		"secret %[1]q: it has %[3]d bytes until %[4]d, one of which cannot be"},
 }
 
 const sqlAllPersons = `SELECT user_id, muted, counts FROM person`
@@ -162,6 +171,26 @@ func auditPersons(ctx context.Context, tx Tx, report func(problem string)) error
 	})
 }
 
+const sqlAllAudit = `SELECT id, time, truncated, params FROM audit`
+
+// auditLog looks at what no query can tell of the audit log.
+func auditLog(ctx context.Context, tx Tx, report func(problem string)) error {
+	return tx.Query(ctx, sqlAllAudit, func(scan Scan) error {
+		var key, params []byte
+		var at, truncated int64
+		if err := scan(&key, &at, &truncated, &params); err != nil {
+			return err
+		}
+		if len(key) != ulidLen || string(key[:10]) != id.Prefix(at) {
+			report(fmt.Sprintf("line %q of the audit log: its time %d is not that of its id", key, at))
+		}
+		if len(params) > 0 && (truncated != 0 || !json.Valid(params)) {
+			report(fmt.Sprintf("line %q of the audit log: its params are no JSON, or were left out and are there", key))
+		}
+		return nil
+	})
+}
+
 // Audit reads all tables and calls report for each thing that is wrong.
 func Audit(ctx context.Context, tx Tx, report func(problem string)) error {
 	for _, a := range append(slices.Clone(audits), dialectAudits(tx)...) {
@@ -177,10 +206,10 @@ func Audit(ctx context.Context, tx Tx, report func(problem string)) error {
 			return err
 		}
 	}
-	n, err := number(ctx, tx, `SELECT count(*) FROM counter WHERE name IN ('broadcast', 'campaign', 'denial', 'pruned', 'schedule', 'seen', 'roster')`)
-	want := int64(7)
+	n, err := number(ctx, tx, `SELECT count(*) FROM counter WHERE name IN ('broadcast', 'campaign', 'denial', 'pruned', 'schedule', 'secret', 'seen', 'roster')`)
+	want := int64(8)
 	if tx.Dialect() == PostgreSQL {
-		want = 6 // versions of rosters come from a sequence
+		want = 7 // versions of rosters come from a sequence
 	}
 	if err == nil && n != want {
 		report(fmt.Sprintf("of the %d counters %d are there", want, n))
@@ -188,5 +217,5 @@ func Audit(ctx context.Context, tx Tx, report func(problem string)) error {
 	if err != nil {
 		return err
 	}
-	return auditPersons(ctx, tx, report)
+	return errors.Join(auditPersons(ctx, tx, report), auditLog(ctx, tx, report))
 }

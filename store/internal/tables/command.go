@@ -51,7 +51,7 @@ func ours(c store.Command) string {
 	case store.SawUsers:
 		return "saw users"
 	}
-	if name := cmp.Or(ourUsers(c), ourCampaign(c), ourChat(c)); name != "" {
+	if name := cmp.Or(ourUsers(c), ourCampaign(c), ourChat(c), ourAudit(c)); name != "" {
 		return name
 	}
 	name, _ := ourPush(c)
@@ -101,7 +101,7 @@ func Bulk(group []store.Command) bool {
 			return len(c.Users) > manyUsers
 		case store.DeleteUsers:
 			return len(c.Users) > manyUsers
-		case store.Prune, store.AddToCampaign, store.DeleteCampaign, store.Wake, store.Expire:
+		case store.Prune, store.AddToCampaign, store.DeleteCampaign, store.Wake, store.Expire, store.TrimAudit:
 			return true
 		}
 		return false
@@ -166,6 +166,9 @@ func check(c store.Command) (size int, err error) {
 	}
 	if ourChat(c) != "" {
 		return checkChat(c)
+	}
+	if ourAudit(c) != "" {
+		return checkAudit(c)
 	}
 	if _, is := ourPush(c); is {
 		return checkPush(c)

@@ -91,9 +91,19 @@ func denials(ctx context.Context, tx Tx, after uint64, limit int) (denials []sto
 	return denials, err
 }
 
-// Trim deletes denials that have expired before a time (Unix milliseconds), at
-// most so many, and tells how many.
+// Trim deletes denials and secrets that have expired before a time (Unix milliseconds),
+// at most so many, and tells how many.
 func Trim(ctx context.Context, tx Tx, now int64, budget int) (int, error) {
+	n, err := trimDenials(ctx, tx, now, budget)
+	if left := budget - n; err == nil && left > 0 {
+		var secrets int
+		secrets, err = trimSecrets(ctx, tx, now, left)
+		n += secrets
+	}
+	return n, err
+}
+
+func trimDenials(ctx context.Context, tx Tx, now int64, budget int) (int, error) {
 	var expired []int64
 	if err := tx.Query(ctx, sqlExpired, func(scan Scan) error {
 		var seq int64

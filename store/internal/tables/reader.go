@@ -9,7 +9,7 @@ import (
 
 // Reader is the reads of the tables for a store: [store.MemberReader], [store.ChatReader],
 // [store.ScheduleReader], [store.DenialReader], [store.PushReader],
-// [store.CampaignReader], and [store.UserReader] but for its UserIndexes.
+// [store.CampaignReader], [store.AuditReader], and [store.UserReader] but for its UserIndexes.
 type Reader struct {
 	name string
 	lend Lend

@@ -1,5 +1,5 @@
 // Package tables carries out the commands and reads of members, conversations,
-// schedules, denials, users, pushes and campaigns for every store that keeps them in SQL
+// schedules, denials, users, pushes, campaigns, the audit log and secrets for every store that keeps them in SQL
 // tables. It is written once, in the SQL that SQLite and PostgreSQL share; where
 // they differ much, for lists, locks and what is in JSON, it asks for the [Dialect].
 //
@@ -27,6 +27,8 @@
 //	category    name -> body
 //	campaign    n -> id, plan, state and cursor; also by when it is due
 //	campaign_user (campaign, user_id), the lists of campaigns
+//	audit       id -> who ran which verb, and what became of it; also by who, verb and outcome
+//	secret      name -> value, until when; also by its end
 //	counter     the last version of a schedule and of a campaign, the last seq of a
 //	            denial, and the last number of a push to everybody; in SQLite the last
 //	            version of a roster, too, which in PostgreSQL a sequence gives
@@ -43,7 +45,7 @@
 // for all memberships of its channel: whoever changes them has it locked, so n
 // and the roles are exact; only marks move without it. The row of counter stands for all
 // schedules and all denials: their changes take turns, so numbers appear in their order
-// and two claims see each other. [Do] locks first the sizes, by channel, then the
+// and two claims see each other; so do changes of secrets. [Do] locks first the sizes, by channel, then the
 // memberships that are named, by channel and user, then the counters, by name, then
 // persons, by number, then pushes, by number; nobody waits in a circle. What looks for
 // its persons itself, because they are those whose time has come, may meet another that
@@ -172,7 +174,8 @@ func mayFail(c store.Command) bool {
 	case store.PutSchedule:
 		return c.If != nil
 	case store.PutUsers, store.MuteCategory, store.DeleteSchedule, store.DeleteCategory, store.PutCampaign, store.AddToCampaign,
-		store.Push, store.Broadcast, store.RecallPush, store.Admit, store.Dismiss, store.SetRole, store.PutGroup, store.MarkMember, store.SetAlerts:
+		store.Push, store.Broadcast, store.RecallPush, store.Admit, store.Dismiss, store.SetRole, store.PutGroup, store.MarkMember, store.SetAlerts,
+		store.AddAudit, store.TakeSecret:
 		return true
 	}
 	return false
@@ -206,10 +209,13 @@ func apply(ctx context.Context, tx Tx, c store.Command) (store.Result, error) {
 	if ourChat(c) != "" {
 		return applyChat(ctx, tx, c)
 	}
+	if ourAudit(c) != "" {
+		return applyAudit(ctx, tx, c)
+	}
 	return applyPush(ctx, tx, c)
 }
 
-// The statements of the counters. That of seen counts nothing and is only a lock.
+// The statements of the counters. Those of seen and secret count nothing and are only locks.
 const (
 	sqlNextSchedule = `UPDATE counter SET n = n + 1 WHERE name = 'schedule' RETURNING n`
 	sqlNextDenial   = `UPDATE counter SET n = n + 1 WHERE name = 'denial' RETURNING n`
@@ -217,7 +223,7 @@ const (
 	sqlLockSchedule = `UPDATE counter SET n = n WHERE name = 'schedule'`
 	sqlLockSeen     = `UPDATE counter SET n = n WHERE name = 'seen'`
 	sqlLockCampaign = `UPDATE counter SET n = n WHERE name = 'campaign'`
-	sqlSkip         = `UPDATE counter SET n = n + 1000000000 WHERE name NOT IN ('pruned', 'seen')`
+	sqlSkip         = `UPDATE counter SET n = n + 1000000000 WHERE name NOT IN ('pruned', 'secret', 'seen')`
 	sqlSkipRoster   = `SELECT setval('roster_version', nextval('roster_version') + 1000000000)`
 )
 
@@ -225,6 +231,7 @@ const (
 type needs struct {
 	sizes                               map[string]bool // channels
 	campaigns, denials, schedules, seen bool
+	secrets                             bool
 	channels                            []string // the same, in order
 	places, members                     []string // memberships that are named: channels, and in each the user
 	commands                            int
@@ -262,6 +269,9 @@ func (n *needs) add(c store.Command) {
 		n.denials = true
 	case store.SawUsers:
 		n.seen = true
+	case store.AddAudit, store.SetAuditOutcome, store.TrimAudit:
+	case store.PutSecret, store.TakeSecret:
+		n.secrets = true
 	case store.PutSchedule, store.DeleteSchedule, store.ClaimSchedule, store.FinishSchedule:
 		n.schedules = true
 	case store.PutCampaign, store.ClaimCampaign, store.AddToCampaign, store.DeleteCampaign:
@@ -302,7 +312,8 @@ func lock(ctx context.Context, tx Tx, groups [][]store.Command) (*needs, error) 
 	}{
 		{n.campaigns && n.commands > 1, sqlLockCampaign},
 		{n.denials, sqlLockDenial},
-		{n.schedules && (n.denials || n.seen), sqlLockSchedule},
+		{n.schedules && (n.denials || n.seen || n.secrets), sqlLockSchedule},
+		{n.secrets, sqlLockSecret},
 		{n.seen, sqlLockSeen},
 	} {
 		if l.needed {

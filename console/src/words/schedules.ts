@@ -1,0 +1,36 @@
+// Words of the schedules.
+
+export const schedules = {
+  en: {
+    "schedules.title": "Schedules", "schedules.new": "New schedule", "schedules.search": "Name begins with", "schedules.empty": "No schedules. One runs a verb of the server at times.", "schedules.plan": "Plan", "schedules.verb": "Verb",
+    "schedules.next": "Next run", "schedules.last": "Last run", "schedules.state.active": "active", "schedules.state.paused": "paused", "schedules.state.done": "done",
+    "schedules.at": "once, {at}", "schedules.every": "every {every}", "schedules.cron": "{cron} ({zone})", "schedules.ok": "ok", "schedules.failed": "failed",
+    "schedules.run": "Run now", "schedules.run.title": "Run {name} now?", "schedules.run.text": "{verb} is run at once, with the params below. The planned times stay as they are.", "schedules.ran": "It ran. This is what {verb} gave:", "schedules.ran.id": "Run",
+    "schedules.delete.title": "Delete {name}?", "schedules.delete.text": "It will not run again, and what is known of its runs is gone.", "schedules.paused": "Paused", "schedules.resumed": "It goes on",
+    "schedules.edit.title": "Edit {name}", "schedules.name": "Name", "schedules.kind": "When", "schedules.kind.at": "Once, at a time", "schedules.kind.every": "Again and again, every …", "schedules.kind.cron": "By a cron line",
+    "schedules.field.at": "Time", "schedules.field.every": "Interval", "schedules.field.every.hint": "such as 5s, 1m30s or 24h", "schedules.field.start": "Counted from", "schedules.field.start.hint": "empty: from now", "schedules.field.cron": "Cron line",
+    "schedules.field.cron.hint": "minute hour day month weekday, or @daily", "schedules.field.zone": "Time zone", "schedules.field.zone.hint": "such as Europe/Berlin; empty: UTC", "schedules.field.params": "Params", "schedules.field.params.example": "Put in an example",
+    "schedules.field.occupied": "Only while somebody is subscribed to", "schedules.field.occupied.hint": "a channel; empty: always", "schedules.field.misfire": "Missed runs", "schedules.misfire.once": "make up the newest", "schedules.misfire.skip": "leave out", "schedules.misfire.all": "make up the newest …",
+    "schedules.field.all": "How many", "schedules.field.overlap": "While the run before goes on", "schedules.overlap.skip": "leave out", "schedules.overlap.queue": "wait", "schedules.field.jitter": "Spread over", "schedules.field.jitter.hint": "such as 10s; empty: not",
+    "schedules.field.until": "Not after", "schedules.field.count": "Runs in all", "schedules.field.count.hint": "empty: no end", "schedules.field.enabled": "Enabled", "schedules.more": "More", "schedules.local": "in your time zone, {zone}", "schedules.choose": "choose a verb",
+    "schedules.runs": "Runs", "schedules.failures": "failed", "schedules.skipped": "Left out", "schedules.skipped.misfire": "missed: {n}", "schedules.skipped.overlap": "the run before went on: {n}", "schedules.skipped.vacant": "nobody was subscribed: {n}",
+    "schedules.recent": "Last runs", "schedules.recent.empty": "It has not run yet.", "schedules.planned": "Planned", "schedules.started": "Started", "schedules.took": "Took", "schedules.outcome": "Outcome", "schedules.error": "Error", "schedules.result": "Result of the last run", "schedules.omitted": "The result was too long to be kept.",
+    "schedules.upcoming": "Next runs", "schedules.upcoming.none": "No run is to come.", "schedules.created": "Made", "schedules.changed": "Changed", "schedules.always": "always", "schedules.noend": "no end",
+  },
+  zh: {
+    "schedules.title": "定时任务", "schedules.new": "新建定时任务", "schedules.search": "名称前缀", "schedules.empty": "还没有定时任务。定时任务会按时运行服务器的操作。", "schedules.plan": "计划", "schedules.verb": "操作",
+    "schedules.next": "下次运行", "schedules.last": "上次运行", "schedules.state.active": "启用", "schedules.state.paused": "已暂停", "schedules.state.done": "已结束",
+    "schedules.at": "一次，{at}", "schedules.every": "每隔 {every}", "schedules.cron": "{cron}（{zone}）", "schedules.ok": "成功", "schedules.failed": "失败",
+    "schedules.run": "立即运行", "schedules.run.title": "立即运行 {name}？", "schedules.run.text": "将立即以下面的参数运行 {verb}，计划时间保持不变。", "schedules.ran": "已运行，{verb} 返回：", "schedules.ran.id": "运行编号",
+    "schedules.delete.title": "删除 {name}？", "schedules.delete.text": "它将不再运行，运行记录也会一并删除。", "schedules.paused": "已暂停", "schedules.resumed": "已继续",
+    "schedules.edit.title": "编辑 {name}", "schedules.name": "名称", "schedules.kind": "时间", "schedules.kind.at": "在某个时间运行一次", "schedules.kind.every": "按固定间隔重复", "schedules.kind.cron": "按 cron 表达式",
+    "schedules.field.at": "时间", "schedules.field.every": "间隔", "schedules.field.every.hint": "例如 5s、1m30s 或 24h", "schedules.field.start": "起算时间", "schedules.field.start.hint": "留空：从现在开始", "schedules.field.cron": "cron 表达式",
+    "schedules.field.cron.hint": "分 时 日 月 星期，或 @daily", "schedules.field.zone": "时区", "schedules.field.zone.hint": "例如 Asia/Shanghai；留空：UTC", "schedules.field.params": "参数", "schedules.field.params.example": "填入示例",
+    "schedules.field.occupied": "仅当有人订阅此频道时运行", "schedules.field.occupied.hint": "频道名；留空：总是运行", "schedules.field.misfire": "错过的运行", "schedules.misfire.once": "补运行最近一次", "schedules.misfire.skip": "跳过", "schedules.misfire.all": "补运行最近几次",
+    "schedules.field.all": "次数", "schedules.field.overlap": "上一次尚未结束时", "schedules.overlap.skip": "跳过", "schedules.overlap.queue": "排队等待", "schedules.field.jitter": "随机延迟", "schedules.field.jitter.hint": "例如 10s；留空：不延迟",
+    "schedules.field.until": "截止时间", "schedules.field.count": "总运行次数", "schedules.field.count.hint": "留空：不限", "schedules.field.enabled": "启用", "schedules.more": "更多", "schedules.local": "你所在的时区：{zone}", "schedules.choose": "选择操作",
+    "schedules.runs": "运行次数", "schedules.failures": "失败", "schedules.skipped": "未运行", "schedules.skipped.misfire": "错过：{n}", "schedules.skipped.overlap": "上一次尚未结束：{n}", "schedules.skipped.vacant": "无人订阅：{n}",
+    "schedules.recent": "最近的运行", "schedules.recent.empty": "还没有运行过。", "schedules.planned": "计划时间", "schedules.started": "开始时间", "schedules.took": "用时", "schedules.outcome": "结果", "schedules.error": "错误", "schedules.result": "上次运行的返回值", "schedules.omitted": "返回值过长，没有保存。",
+    "schedules.upcoming": "接下来的运行", "schedules.upcoming.none": "没有待运行的时间。", "schedules.created": "创建时间", "schedules.changed": "修改时间", "schedules.always": "总是", "schedules.noend": "不限",
+  },
+} as const;

@@ -50,7 +50,7 @@ func TestOperationsPagesNeedTheirScope(t *testing.T) {
 			t.Errorf("%s in development mode through a proxy: open to the world", path)
 		}
 	}
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/debug/echo": 404, "/demo/": 404, "/": 404} {
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/debug/echo": 404, "/demo/": 404, "/": 200, "/console/": 200} {
 		if status, _, _ := s.request("GET", path, ""); status != want {
 			t.Errorf("%s: %d, want %d", path, status, want)
 		}

@@ -53,8 +53,9 @@ var ladder = []rung{
 	{"3 verb", []string{"internal/verb"}},
 	// A feature can be deleted: nobody but the face knows it.
 	{"4 features", []string{"internal/feature/*"}},
-	// Doors that are plain HTTP share what a connection behind them is.
-	{"5 stream", []string{"internal/edge/stream"}},
+	// Doors that are plain HTTP share what a connection behind them is, and pages how files
+	// are served.
+	{"5 stream", []string{"internal/edge/stream", "internal/edge/asset"}},
 	// Edges turn the outside world into frames and verbs, and faults into its codes.
 	{"5 edges", []string{"internal/edge/*", "source/*"}},
 	// What a Go program imports.

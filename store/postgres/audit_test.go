@@ -69,42 +69,7 @@ func TestASecretIsMadeAndTakenByOneOfSeveralNodes(t *testing.T) {
 // What is written into the audit log and read from it looks at few rows, however many
 // there are.
 func TestTheAuditLogStaysQuickWhenItGrows(t *testing.T) {
-	url := server.Database(t)
-	cfg := postgres.Config{URL: url, Writers: 1, Readers: 1}
-	s, err := postgres.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range []string{"audit", "secret"} {
-		server.Exec(t, url, `ALTER TABLE skein.`+table+` SET (autovacuum_enabled = off)`)
-	}
-	total := 0
-	use := func(n int) {
-		for range n {
-			total++
-			storetest.UseAudit(t, s, total)
-		}
-	}
-	use(1)
-	server.Exec(t, url, `ANALYZE`)
-	use(20) // makes the plans
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	before := rowsRead(t, url)
-	if s, err = postgres.Open(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	const rounds = 800
-	use(rounds)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	each := float64(rowsRead(t, url)-before) / rounds
-	t.Logf("for each round %.0f rows were read", each)
-	if each > 200 {
-		t.Errorf("for each round %.0f rows were read", each)
-	}
+	wear(t, 20, []string{"audit", "secret"}, func(s *postgres.Store, round int) { storetest.UseAudit(t, s, round) }).readsAtMost(800, 200)
 }
 
 // auditLines are what the dumps hold from version 6 on.

@@ -1,7 +1,6 @@
 package postgres_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/skein-realtime/skein/protocol"
 	"github.com/skein-realtime/skein/store"
@@ -72,73 +70,14 @@ func TestMembersWhoWriteAndGoDoNotBlockEachOther(t *testing.T) {
 	}
 	wait.Wait()
 	check(t, stores[0])
-	for _, s := range stores {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	_ = rowsRead(t, url) // waits for what the sessions report
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	var deadlocks int64
-	if err := conn.QueryRow(t.Context(), `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks); err != nil || deadlocks > 0 {
-		t.Errorf("%d deadlocks, %v", deadlocks, err)
-	}
+	noDeadlocks(t, url, stores)
 }
 
 // As TestPlansStayGoodWhenTablesGrow, for conversations.
 func TestPlansOfConversationsStayGoodWhenTheyGrow(t *testing.T) {
-	url := server.Database(t)
-	cfg := postgres.Config{URL: url, Writers: 1, Readers: 1}
-	s, err := postgres.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range []string{"channel", "message", "member", "group_size", "conversation", "peer_block", "alert"} {
-		server.Exec(t, url, `ALTER TABLE skein.`+table+` SET (autovacuum_enabled = off)`)
-	}
-	total := 0
-	use := func(n int) {
-		for range n {
-			total++
-			storetest.UseChat(t, s, total)
-		}
-	}
-	use(1)
-	server.Exec(t, url, `ANALYZE`)
-	use(8) // makes the plans
-	var each [2]float64
-	for i := range each {
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		before := rowsRead(t, url)
-		if s, err = postgres.Open(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-		const rounds = 30
-		use(rounds)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		each[i] = float64(rowsRead(t, url)-before) / rounds
-		if s, err = postgres.Open(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-		if i == 0 {
-			growChat(t, s)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("for each round %.0f rows were read, and in a large store %.0f", each[0], each[1])
-	if each[1] > 1.2*each[0] {
-		t.Errorf("for each round %.0f rows were read, and in a large store %.0f", each[0], each[1])
-	}
+	tables := []string{"channel", "message", "member", "group_size", "conversation", "peer_block", "alert"}
+	w := wear(t, 8, tables, func(s *postgres.Store, round int) { storetest.UseChat(t, s, round) })
+	w.readsNoMore(30, func(s store.Store) { growChat(t, s) }, 0)
 }
 
 // growChat adds many conversations, members, blocks and alerts.

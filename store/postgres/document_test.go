@@ -200,65 +200,33 @@ func TestADocumentOutlivesItsServer(t *testing.T) {
 
 // As TestPlansStayGoodWhenTablesGrow, for documents.
 func TestPlansOfDocumentsStayGoodWhenTheyGrow(t *testing.T) {
-	url := server.Database(t)
-	cfg := postgres.Config{URL: url, Writers: 1, Readers: 1}
-	s, err := postgres.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range []string{"channel", "message", "idem", "litter", "document"} {
-		server.Exec(t, url, `ALTER TABLE skein.`+table+` SET (autovacuum_enabled = off)`)
-	}
-	version := uint64(0)
-	use := func(n int) {
-		for range n {
-			version++
-			a := newPatch("doc:one", version)
-			a.Key, a.Expires, a.Keep = []byte(a.ID), a.Time+int64(time.Hour/time.Millisecond), 20
-			b := newPatch(fmt.Sprintf("doc:%d", version), 1)
-			group := []store.Command{a, b}
-			if version%10 == 0 {
-				group = append(group, store.PutSnapshot{Channel: "doc:one", Version: version, Time: 1, Data: []byte("1")},
-					store.PutSnapshot{Channel: b.Channel, Version: 1, Time: 1, Data: []byte("1")})
-			}
-			if _, err := s.Do(t.Context(), group...); err != nil {
+	wear(t, 20, []string{"channel", "message", "idem", "litter", "document"}, func(s *postgres.Store, round int) {
+		version := uint64(round)
+		a := newPatch("doc:one", version)
+		a.Key, a.Expires, a.Keep = []byte(a.ID), a.Time+int64(time.Hour/time.Millisecond), 20
+		b := newPatch(fmt.Sprintf("doc:%d", version), 1)
+		group := []store.Command{a, b}
+		if version%10 == 0 {
+			group = append(group, store.PutSnapshot{Channel: "doc:one", Version: version, Time: 1, Data: []byte("1")},
+				store.PutSnapshot{Channel: b.Channel, Version: 1, Time: 1, Data: []byte("1")})
+		}
+		if _, err := s.Do(t.Context(), group...); err != nil {
+			t.Fatal(err)
+		}
+		for _, channel := range []string{"doc:one", b.Channel, "doc:none"} {
+			if _, err := s.Document(t.Context(), channel); err != nil {
 				t.Fatal(err)
 			}
-			for _, channel := range []string{"doc:one", b.Channel, "doc:none"} {
-				if _, err := s.Document(t.Context(), channel); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if version%10 == 0 {
-				do[store.Recalled](t, s, store.Recall{ID: a.ID})
-			}
-			if version%100 == 0 { // this looks at a page of documents
-				if _, err := s.Trim(t.Context(), []store.Keep{{Namespace: "doc", Age: time.Minute}}, time.Now(), 30); err != nil {
-					t.Fatal(err)
-				}
+		}
+		if version%10 == 0 {
+			do[store.Recalled](t, s, store.Recall{ID: a.ID})
+		}
+		if version%100 == 0 { // this looks at a page of documents
+			if _, err := s.Trim(t.Context(), []store.Keep{{Namespace: "doc", Age: time.Minute}}, time.Now(), 30); err != nil {
+				t.Fatal(err)
 			}
 		}
-	}
-	use(1)
-	server.Exec(t, url, `ANALYZE`)
-	use(20) // makes the plans
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	before := rowsRead(t, url)
-	if s, err = postgres.Open(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	const groups = 1500
-	use(groups)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if each := float64(rowsRead(t, url)-before) / groups; each > 75 {
-		t.Errorf("for each group %.0f rows were read", each)
-	} else {
-		t.Logf("for each group %.0f rows were read", each)
-	}
+	}).readsAtMost(1500, 75)
 }
 
 func TestCheckNamesWhatIsWrongWithDocuments(t *testing.T) {

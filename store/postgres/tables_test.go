@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/skein-realtime/skein/store"
 	"github.com/skein-realtime/skein/store/postgres"
@@ -105,21 +104,7 @@ func TestTwoStoresShareTheTables(t *testing.T) {
 		}
 	}
 	check(t, stores[0])
-	for _, s := range stores {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	_ = rowsRead(t, url) // waits for what the sessions report
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	var deadlocks int64
-	if err := conn.QueryRow(t.Context(), `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks); err != nil || deadlocks > 0 {
-		t.Errorf("%d deadlocks, %v", deadlocks, err)
-	}
+	noDeadlocks(t, url, stores)
 }
 
 // Four processes do the same at the same moment, again and again: one is told that
@@ -190,44 +175,12 @@ func TestOneOfManyProcessesDoesIt(t *testing.T) {
 
 // As TestPlansStayGoodWhenTablesGrow, for members, schedules and denials.
 func TestPlansOfTheTablesStayGoodWhenTheyGrow(t *testing.T) {
-	url := server.Database(t)
-	cfg := postgres.Config{URL: url, Writers: 1, Readers: 1}
-	s, err := postgres.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range []string{"member", "group_size", "schedule", "denial", "seen", "person", "person_tag", "category", "campaign", "campaign_user"} {
-		server.Exec(t, url, `ALTER TABLE skein.`+table+` SET (autovacuum_enabled = off)`)
-	}
-	total := 0
-	use := func(n int) {
-		for range n {
-			total++
-			if err := useTables(t.Context(), s, total); err != nil {
-				t.Fatal(err)
-			}
+	tables := []string{"member", "group_size", "schedule", "denial", "seen", "person", "person_tag", "category", "campaign", "campaign_user"}
+	wear(t, 20, tables, func(s *postgres.Store, round int) {
+		if err := useTables(t.Context(), s, round); err != nil {
+			t.Fatal(err)
 		}
-	}
-	use(1)
-	server.Exec(t, url, `ANALYZE`)
-	use(20) // makes the plans
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	before := rowsRead(t, url)
-	if s, err = postgres.Open(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	const groups = 1000
-	use(groups)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	each := float64(rowsRead(t, url)-before) / groups
-	t.Logf("for each round %.0f rows were read", each)
-	if each > 200 {
-		t.Errorf("for each round %.0f rows were read", each)
-	}
+	}).readsAtMost(1000, 200)
 }
 
 // useTables does each thing once, about what was not there before and beside

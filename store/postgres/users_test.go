@@ -145,55 +145,9 @@ func filtersUseIndexes(t *testing.T, analyzed bool) {
 
 // As TestPlansStayGoodWhenTablesGrow, for what is pushed.
 func TestPlansOfPushesStayGoodWhenTheyGrow(t *testing.T) {
-	url := server.Database(t)
-	cfg := postgres.Config{URL: url, Writers: 1, Readers: 1}
-	s, err := postgres.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range []string{"person", "push", "push_key", "delivery", "campaign"} {
-		server.Exec(t, url, `ALTER TABLE skein.`+table+` SET (autovacuum_enabled = off)`)
-	}
-	total := 0
-	use := func(n int) {
-		for range n {
-			total++
-			storetest.UsePushes(t, s, total)
-		}
-	}
-	use(1)
-	server.Exec(t, url, `ANALYZE`)
-	use(5) // makes the plans
-	var each [2]float64
-	for i := range each {
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		before := rowsRead(t, url)
-		if s, err = postgres.Open(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-		const rounds = 30
-		use(rounds)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		each[i] = float64(rowsRead(t, url)-before) / rounds
-		if s, err = postgres.Open(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-		if i == 0 {
-			grow(t, s)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("for each round %.0f rows were read, and in a large store %.0f", each[0], each[1])
+	w := wear(t, 5, []string{"person", "push", "push_key", "delivery", "campaign"}, func(s *postgres.Store, round int) { storetest.UsePushes(t, s, round) })
 	// Who is there is counted for a push to everybody.
-	if each[1] > 1.2*each[0]+grown {
-		t.Errorf("for each round %.0f rows were read, and in a large store %.0f", each[0], each[1])
-	}
+	w.readsNoMore(30, func(s store.Store) { grow(t, s) }, grown)
 }
 
 // grown is how many users grow adds.

@@ -4,8 +4,8 @@
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { call, Problem } from "../api.ts";
-import { onReturn } from "../live.ts";
+import { call, type Problem } from "../api.ts";
+import { asker, useAsked, type Asker } from "../live.ts";
 import { number } from "../format.ts";
 import { format } from "../json.ts";
 import { t } from "../words.ts";
@@ -109,92 +109,47 @@ const liveRows = 500;
 // there are asked for again as often, as long as they are not too many; then live is false,
 // and refresh reads anew.
 export function usePages<T, R = { items: T[]; next?: string }>(verb: string, params: object, { take, ms = 0, limit = 100 }: { take: (answer: R) => { items: T[]; next?: string | undefined }; ms?: number; limit?: number }): Pages<T> {
-  const cell = useMemo(() => ({
-    pages: signal<T[][]>([]), next: signal<string | undefined>(undefined), busy: signal(false),
-    error: signal<Problem | undefined>(undefined), at: signal(0),
-  }), []);
-  const asked = format(params); // 9007199254740993 is not 9007199254740992
-  const doing = useRef<{ load: () => void; refresh: () => Promise<void> }>({ load: () => {}, refresh: async () => {} });
+  const asked = useAsked();
+  const cell = useMemo(() => ({ pages: signal<T[][]>([]), next: signal<string | undefined>(undefined) }), []);
+  const it = useRef<Asker | undefined>(undefined);
+  const page = async (after: string | undefined, signal: AbortSignal) =>
+    take(await call<R>(verb, { ...params, limit, ...(after ? { after } : {}) }, { signal }));
+  const reading = useRef(page);
+  reading.current = page;
   useEffect(() => {
-    let over = false;
-    let timer = 0;
-    let failures = 0;
-    let running: AbortController | undefined;
-    let began = 0;
     cell.pages.value = [];
     cell.next.value = undefined;
-    cell.error.value = undefined;
-    cell.at.value = 0;
-    const page = async (after: string | undefined, signal: AbortSignal) =>
-      take(await call<R>(verb, { ...params, limit, ...(after ? { after } : {}) }, { signal }));
-    const guarded = async (what: (signal: AbortSignal) => Promise<void>) => {
-      clearTimeout(timer);
-      running?.abort();
-      const mine = (running = new AbortController());
-      began = Date.now();
-      cell.busy.value = true;
-      try {
-        await what(mine.signal);
-        if (over || mine.signal.aborted) return;
-        cell.error.value = undefined;
-        cell.at.value = Date.now();
-        failures = 0;
-      } catch (e) {
-        if (over || mine.signal.aborted) return;
-        cell.error.value = e instanceof Problem ? e : new Problem("internal", String(e));
-        failures++;
-      }
-      cell.busy.value = false;
-      const small = cell.pages.value.reduce((n, p) => n + p.length, 0) <= liveRows;
-      const lost = cell.error.value?.code === "offline" || cell.error.value?.code === "unavailable";
-      const wait = failures > 0 ? (lost || ms > 0 ? Math.min(10_000, Math.max(ms, 1000) * 1.5 ** failures) : 0) : small ? ms : 0;
-      if (wait > 0 && !document.hidden) timer = window.setTimeout(() => void refresh(), wait);
-    };
     // All pages that are shown are read again, and put in place together.
-    const refresh = () => guarded(async (signal) => {
+    it.current = asker(asked, async (signal) => {
       const pages: T[][] = [];
       let next: string | undefined;
       do {
-        const answer = await page(next, signal);
+        const answer = await reading.current(next, signal);
         pages.push(answer.items);
         next = answer.next;
       } while (next && pages.length < cell.pages.value.length);
-      if (over || signal.aborted) return;
-      cell.pages.value = pages;
-      cell.next.value = next;
-    });
-    const load = () => {
-      const after = cell.next.value;
-      if (!after) return;
-      void guarded(async (signal) => {
-        const answer = await page(after, signal);
-        if (over || signal.aborted) return;
+      return () => {
+        cell.pages.value = pages;
+        cell.next.value = next;
+      };
+    }, ms, () => cell.pages.value.reduce((n, p) => n + p.length, 0) <= liveRows);
+    return it.current.stop;
+  }, [verb, format(params), ms, limit]); // format: 9007199254740993 is not 9007199254740992
+  const load = () => {
+    const after = cell.next.value;
+    if (!after) return;
+    void it.current?.run(async (signal) => {
+      const answer = await reading.current(after, signal);
+      return () => {
         cell.pages.value = [...cell.pages.value, answer.items];
         cell.next.value = answer.next;
-      });
-    };
-    const seen = () => {
-      clearTimeout(timer);
-      if (!document.hidden && (ms > 0 || cell.error.value)) void refresh();
-    };
-    doing.current = { load, refresh };
-    const back = onReturn(() => failures > 0 || (cell.busy.peek() && Date.now() - began > 2000), () => { if (!over && !document.hidden) void refresh(); });
-    document.addEventListener("visibilitychange", seen);
-    addEventListener("online", seen);
-    void refresh();
-    return () => {
-      over = true;
-      back();
-      clearTimeout(timer);
-      running?.abort();
-      document.removeEventListener("visibilitychange", seen);
-      removeEventListener("online", seen);
-    };
-  }, [verb, asked, ms, limit]);
+      };
+    });
+  };
   const rows = useMemo(() => cell.pages.value.flat(), [cell.pages.value]);
   return {
-    rows, more: cell.next.value !== undefined, busy: cell.busy.value, error: cell.error.value, at: cell.at.value,
-    live: ms > 0 && rows.length <= liveRows, load: () => doing.current.load(), refresh: () => doing.current.refresh(),
+    rows, more: cell.next.value !== undefined, busy: asked.busy.value, error: asked.error.value, at: asked.at.value,
+    live: ms > 0 && rows.length <= liveRows, load, refresh: async () => it.current?.run(),
   };
 }
 

@@ -1,11 +1,7 @@
 package console
 
 import (
-	"bytes"
-	"compress/gzip"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"io"
 	"io/fs"
 	"net/http"
@@ -13,7 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"time"
+
+	"github.com/skein-realtime/skein/internal/edge/asset"
 )
 
 //go:embed all:dist
@@ -58,9 +55,9 @@ type site struct{ files map[string]*file }
 
 // file is one of them, as it is served.
 type file struct {
-	plain, packed []byte // packed is nil when it would not be smaller
-	etag, kind    string
-	forever       bool
+	*asset.File
+	kind    string
+	forever bool
 }
 
 // read makes all files ready. Those that cannot be read are missing, and a 404.
@@ -75,26 +72,10 @@ func read(fsys fs.FS) *site {
 		if err != nil {
 			return nil
 		}
-		sum := sha256.Sum256(plain)
-		s.files[name] = &file{
-			plain: plain, packed: compressed(plain), etag: hex.EncodeToString(sum[:16]), kind: kind,
-			forever: strings.HasPrefix(name, "assets/") && hashed.MatchString(name),
-		}
+		s.files[name] = &file{File: asset.New(plain), kind: kind, forever: strings.HasPrefix(name, "assets/") && hashed.MatchString(name)}
 		return nil
 	})
 	return s
-}
-
-func compressed(plain []byte) []byte {
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return nil
-	}
-	if _, err := w.Write(plain); err != nil || w.Close() != nil || b.Len() >= len(plain) {
-		return nil
-	}
-	return b.Bytes()
 }
 
 // looksLikeAFile tells names of files from places in the page, which its script knows.
@@ -126,7 +107,6 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	h.Set("Content-Type", f.kind)
-	h.Set("Vary", "Accept-Encoding")
 	switch {
 	case page:
 		h.Set("Cache-Control", "no-store")
@@ -135,25 +115,5 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, name string) {
 	default:
 		h.Set("Cache-Control", "no-cache")
 	}
-	body, etag := f.plain, f.etag
-	if f.packed != nil && acceptsGzip(r) {
-		body, etag = f.packed, f.etag+"-gzip"
-		h.Set("Content-Encoding", "gzip")
-	}
-	if !page { // which is never kept, so it is never asked for again
-		h.Set("ETag", `"`+etag+`"`)
-	}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
-}
-
-// acceptsGzip tells whether a client takes gzip (RFC 9110 section 12.5.3).
-func acceptsGzip(r *http.Request) bool {
-	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
-		name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
-		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
-			q, given := strings.CutPrefix(strings.ReplaceAll(strings.ToLower(weight), " ", ""), "q=")
-			return !given || strings.Trim(q, "0.") != ""
-		}
-	}
-	return false
+	f.Serve(w, r)
 }

@@ -67,16 +67,6 @@ func isServed(t *testing.T, path string) {
 	}
 }
 
-func TestGzipIsGivenToWhoTakesIt(t *testing.T) {
-	for accept, want := range map[string]bool{"": false, "gzip": true, "br": false, "GZIP": true, "gzip;q=0": false, "gzip; q=0.0": false, "gzip; q=0.5, br": true, "gzipped": false} {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-		r.Header.Set("Accept-Encoding", accept)
-		if got := acceptsGzip(r); got != want {
-			t.Errorf("%q: %v", accept, got)
-		}
-	}
-}
-
 func TestNothingElseIsServed(t *testing.T) {
 	for _, tc := range []struct {
 		method, path string

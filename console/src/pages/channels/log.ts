@@ -3,8 +3,9 @@
 
 import { signal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { call, Problem } from "../../api.ts";
+import { call } from "../../api.ts";
 import type { Json } from "../../json.ts";
+import { asker, useAsked, type Asker } from "../../live.ts";
 import type { Pages } from "../../ui/table.tsx";
 
 export interface Message {
@@ -60,71 +61,34 @@ async function joined<T>(was: Slice<T> | undefined, part: Slice<T>, n: (row: T) 
 
 // useTail reads what is numbered by n; with at only up to that number, and once.
 export function useTail<T>(read: Read<T>, n: (row: T) => number, at: number | undefined, deps: unknown[]): Pages<T> {
-  const cell = useMemo(() => ({ log: signal<Slice<T> | undefined>(undefined), busy: signal(false), error: signal<Problem | undefined>(undefined), at: signal(0) }), []);
-  const doing = useRef<{ load: () => void; refresh: () => Promise<void> }>({ load: () => {}, refresh: async () => {} });
+  const asked = useAsked();
+  const log = useMemo(() => signal<Slice<T> | undefined>(undefined), []);
+  const it = useRef<Asker | undefined>(undefined);
   const live = at === undefined;
   useEffect(() => {
-    let over = false, timer = 0, failures = 0;
-    let running: AbortController | undefined;
-    cell.log.value = undefined;
-    cell.error.value = undefined;
-    cell.at.value = 0;
-    const guarded = async (what: (signal: AbortSignal) => Promise<Slice<T> | undefined>) => {
-      clearTimeout(timer);
-      running?.abort();
-      const mine = (running = new AbortController());
-      cell.busy.value = true;
-      try {
-        const log = await what(mine.signal);
-        if (over || mine.signal.aborted) return;
-        if (log) cell.log.value = log;
-        cell.error.value = undefined;
-        failures = 0;
-      } catch (e) {
-        if (over || mine.signal.aborted) return;
-        cell.error.value = e instanceof Problem ? e : new Problem("internal", String(e));
-        failures++;
-      }
-      cell.busy.value = false;
-      const lost = cell.error.value?.code === "offline" || cell.error.value?.code === "unavailable";
-      const wait = failures > 0 ? (lost || live ? Math.min(10_000, every * 1.5 ** failures) : 0) : live ? every : 0;
-      if (wait > 0 && !document.hidden) timer = window.setTimeout(() => void refresh(), wait);
-    };
-    const refresh = () => guarded(async (signal) => {
+    log.value = undefined;
+    it.current = asker(asked, async (signal) => {
       const part = await read({ limit: newest, ...(at === undefined ? {} : { before: at + 1 }) }, signal);
-      const log = await joined(cell.log.value, part, n, (before) => read({ before, limit: older }, signal));
-      if (!over && !signal.aborted) cell.at.value = Date.now();
-      return log;
-    });
-    const load = () => {
-      const was = cell.log.value;
-      const last = was?.rows.at(-1);
-      if (!was?.more || last === undefined) return;
-      void guarded(async (signal) => {
-        const part = await read({ before: n(last), limit: older }, signal);
-        if (part.epoch !== was.epoch) return undefined; // the next look begins anew
-        return { ...was, rows: [...was.rows, ...part.rows], more: part.more && part.rows.length > 0 };
-      });
-    };
-    const seen = () => {
-      clearTimeout(timer);
-      if (!document.hidden && (live || cell.error.value)) void refresh();
-    };
-    doing.current = { load, refresh };
-    document.addEventListener("visibilitychange", seen);
-    addEventListener("online", seen);
-    void refresh();
-    return () => {
-      over = true;
-      clearTimeout(timer);
-      running?.abort();
-      document.removeEventListener("visibilitychange", seen);
-      removeEventListener("online", seen);
-    };
+      const whole = await joined(log.value, part, n, (before) => read({ before, limit: older }, signal));
+      return () => { log.value = whole; };
+    }, live ? every : 0);
+    return it.current.stop;
   }, [...deps, at]);
+  const load = () => {
+    const was = log.value;
+    const last = was?.rows.at(-1);
+    if (!was?.more || last === undefined) return;
+    void it.current?.run(async (signal) => {
+      const part = await read({ before: n(last), limit: older }, signal);
+      return () => {
+        if (part.epoch !== was.epoch) return; // the next look begins anew
+        log.value = { ...was, rows: [...was.rows, ...part.rows], more: part.more && part.rows.length > 0 };
+      };
+    }, false); // older ones do not make the newest newer
+  };
   return {
-    rows: cell.log.value?.rows ?? [], more: cell.log.value?.more ?? false, busy: cell.busy.value, error: cell.error.value, at: cell.at.value,
-    live, load: () => doing.current.load(), refresh: () => doing.current.refresh(),
+    rows: log.value?.rows ?? [], more: log.value?.more ?? false, busy: asked.busy.value, error: asked.error.value, at: asked.at.value,
+    live, load, refresh: async () => it.current?.run(),
   };
 }
 

@@ -9,7 +9,7 @@ GO       ?= go
 RACE = -race $(foreach p,sqlite/lib libc memory,-gcflags=modernc.org/$(p)=-race=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build sdk console test test-go test-browser test-socketio test-sdk lint fuzz bench autobahn clean
+.PHONY: help run build sdk console test test-setup test-go test-browser test-socketio test-sdk lint fuzz bench autobahn clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,9 +27,13 @@ sdk: ## bundle the JavaScript client that the server gives out
 console: ## build the console's page, where there is Node.js
 	@tools/console maybe
 
-test: test-go test-browser test-socketio test-sdk ## run every test; on Debian as root, installs what they need
+test: test-setup ## run every test; on Debian as root, installs what they need
+	@$(MAKE) --no-print-directory -j2 test-go test-browser test-socketio test-sdk
 
-test-go: sdk ## run the Go tests with the race detector, and the protocol vectors
+test-setup:
+	@tools/setup-test all
+
+test-go: build ## run the Go tests with the race detector, and the protocol vectors
 	@tools/setup-test go
 	@$(GO) test $(RACE) -timeout 20m . ./store/... ./... # the long ones first
 
@@ -37,7 +41,7 @@ test-browser: build ## drive the demo pages in Chromium
 	@tools/setup-test browser
 	@cd test/browser && export PATH="$(CURDIR)/.cache/node/bin:$$PATH" BINARY_UNDER_TEST=$(CURDIR)/bin/skein && npm ci --no-audit --no-fund --silent && npm test
 
-test-socketio: ## let the clients of Socket.IO, all versions, talk to the server
+test-socketio: build ## let the clients of Socket.IO, all versions, talk to the server
 	@tools/setup-test browser
 	@cd test/socketio && export PATH="$(CURDIR)/.cache/node/bin:$$PATH" && npm ci --no-audit --no-fund --silent && npm test
 

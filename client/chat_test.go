@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -316,6 +317,10 @@ func TestTheListHasPages(t *testing.T) {
 	s := start(t, chats())
 	for i := range 9 {
 		s.verb("chat.create", map[string]any{"channel": fmt.Sprintf("team:%d", i), "users": []string{"ann"}, "by": "boss"})
+		// Of two that are as old as each other, any may come first.
+		for made := time.Now().UnixMilli(); time.Now().UnixMilli() == made; {
+			runtime.Gosched()
+		}
 	}
 	c := connect(t, s.url(), client.Options{User: "ann"})
 	chat := c.Conversations(client.ConversationsOptions{Page: 4, Pause: 20 * time.Millisecond})

@@ -78,15 +78,24 @@ const patience = 10 * time.Second
 // dial opens a connection; query is what follows /ws?.
 func (s *testServer) dial(query string) *client {
 	s.t.Helper()
+	c, err := s.attempt(query)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// attempt is dial for those who may be sent away.
+func (s *testServer) attempt(query string) (*client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, "ws://"+s.addr+"/ws?"+query, nil)
 	if err != nil {
-		s.t.Fatal(err)
+		return nil, err
 	}
 	ws.SetReadLimit(64 << 20)
 	s.t.Cleanup(func() { _ = ws.CloseNow() })
-	return &client{t: s.t, ws: ws}
+	return &client{t: s.t, ws: ws}, nil
 }
 
 // user opens a connection of a user and waits for its welcome.

@@ -4,6 +4,8 @@
 
 import { computed, signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
+import { t } from "./words.ts";
 
 const base = "/console/";
 
@@ -12,7 +14,31 @@ function read(): URL {
 }
 
 const here = signal(read());
-addEventListener("popstate", () => { here.value = read(); });
+
+// unsaved tells that something would be lost by going away. Whoever does is asked first.
+let unsaved = false;
+
+function leave(): boolean {
+  if (unsaved && !confirm(t("leave.unsaved"))) return false;
+  unsaved = false;
+  return true;
+}
+
+addEventListener("beforeunload", (e) => { if (unsaved) e.preventDefault(); });
+addEventListener("popstate", () => {
+  if (leave()) here.value = read();
+  else history.pushState(null, "", here.peek().href); // where one still is
+});
+
+// useUnsaved says while something is shown whether it would be lost. What it gives says that
+// it may go now.
+export function useUnsaved(is: boolean): () => void {
+  useEffect(() => {
+    unsaved = is;
+    return () => { unsaved = false; };
+  }, [is]);
+  return () => { unsaved = false; };
+}
 
 // place is where one is. Names in the path may hold anything; they are decoded.
 export const place = computed(() => {
@@ -37,6 +63,7 @@ export function path(parts: string[], query: Record<string, string | undefined> 
 }
 
 export function go(to: string, replace = false): void {
+  if (!leave()) return;
   if (replace) history.replaceState(null, "", to);
   else history.pushState(null, "", to);
   const moved = here.value.pathname !== new URL(to, location.href).pathname;

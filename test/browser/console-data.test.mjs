@@ -349,6 +349,37 @@ test("a document is edited as text: what changes is shown before, and a conflict
   quiet(page, /status of (400|409)/);
 });
 
+test("what was changed in a document and not saved is not lost by going elsewhere", async () => {
+  await api("doc.put", { channel: "game:leave", data: { n: 1 } });
+  const page = await it.open(channel("game:leave"));
+  const asked = [];
+  let leave = false;
+  page.on("dialog", (d) => {
+    asked.push(d.message());
+    return leave ? d.accept() : d.dismiss();
+  });
+  await button(page, "Edit").click();
+  await page.getByRole("link", { name: "Users" }).click();
+  await page.getByRole("heading", { level: 1, name: "Users" }).waitFor();
+  await page.goBack();
+  const editor = page.getByLabel("Document", { exact: true });
+  await editor.fill('{"n": 2');
+  assert.deepEqual(asked, [], "nothing was changed yet");
+  await page.getByRole("link", { name: "Users" }).click();
+  await page.goForward(); // to the users, where one has been
+  await until(() => asked.length === 2);
+  assert.deepEqual(asked, Array(2).fill("What you have changed here is not saved. Leave it?"));
+  assert.equal(await editor.inputValue(), '{"n": 2');
+  assert.match(page.url(), /game%3Aleave\?edit=1$/);
+  leave = true;
+  await page.getByRole("link", { name: "Users" }).click();
+  await page.getByRole("heading", { level: 1, name: "Users" }).waitFor();
+  await page.goto(`${it.server.base}/console/hooks`); // and it does not hold up anything afterwards
+  assert.equal(asked.length, 3);
+  assert.equal((await api("doc.get", { channel: "game:leave" })).data.n, 1);
+  quiet(page, probe);
+});
+
 test("who changed what and when is recorded, and undone from the console before a client's eyes", async () => {
   const game = "game:undo";
   await api("doc.put", { channel: game, data: { hp: 20, items: ["bow"], name: "Anna" }, by: "gm" });

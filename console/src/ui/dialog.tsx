@@ -10,6 +10,8 @@ export function Dialog({ title, onClose, children, wide }: { title: string; onCl
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     ref.current?.showModal();
+    // What one came for, not the button that closes it.
+    ref.current?.querySelector<HTMLElement>(".form :is(input, select, textarea), .dialog-foot button")?.focus();
     return () => before?.isConnected && before.focus();
   }, []);
   return (

@@ -168,7 +168,7 @@ export function List<T>({ label, columns, pages, rowKey, empty }: { label: strin
       {pages.error && <ErrorNote error={pages.error} retry={() => void pages.refresh()} />}
       {pages.at > 0 && <Table label={label} columns={columns} rows={pages.rows} rowKey={rowKey} empty={empty} />}
       <div class="list-foot" ref={end}>
-        {pages.rows.length > 0 && <span class="soft">{t("table.rows", { n: number(pages.rows.length) + (pages.more ? "+" : "") })}</span>}
+        {pages.rows.length > 0 && <span class="soft">{pages.rows.length === 1 && !pages.more ? t("table.row") : t("table.rows", { n: number(pages.rows.length) + (pages.more ? "+" : "") })}</span>}
         {pages.more && <Button busy={pages.busy} onClick={pages.load}>{t("do.more")}</Button>}
       </div>
     </>

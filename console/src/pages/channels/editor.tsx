@@ -8,6 +8,7 @@ import { number } from "../../format.ts";
 import { format, type Json } from "../../json.ts";
 import { applied, at, operations, type Change, type Op } from "../../ops.ts";
 import { session } from "../../session.ts";
+import { useUnsaved } from "../../router.tsx";
 import { t } from "../../words.ts";
 import { Form } from "../../ui/dialog.tsx";
 import { compare, Diff, JsonField, JsonView, readJson } from "../../ui/json.tsx";
@@ -28,6 +29,7 @@ export function Editor({ channel, now, refresh, onClose }: { channel: string; no
   const ops = useMemo(() => (read.value === undefined ? [] : operations(base.current.data, read.value)), [text, base.current]);
   const newer = now.version !== base.current.version || now.epoch !== base.current.epoch;
   const [, draw] = useState(0);
+  const saved = useUnsaved(read.value === undefined || ops.length > 0);
   // Takes the own changes over to the newer value.
   const rebase = () => {
     const mine = applied(now.data, ops) ?? null;
@@ -49,7 +51,7 @@ export function Editor({ channel, now, refresh, onClose }: { channel: string; no
         <div class="editor"><JsonField label={t("channels.document")} value={text} onChange={setText} rows={20} error={text.trim() ? undefined : t("doc.edit.empty")} /></div>
         <p class="soft small" role="status">{read.value === undefined ? "" : ops.length === 0 ? t("data.nochange") : t("doc.edit.count", { n: number(ops.length) })}</p>
       </Card>
-      {review && <Review channel={channel} base={base.current} ops={ops} onConflict={refresh} onClose={() => setReview(false)} done={async () => { await refresh(); onClose(); }} />}
+      {review && <Review channel={channel} base={base.current} ops={ops} onConflict={refresh} onClose={() => setReview(false)} done={async () => { saved(); await refresh(); onClose(); }} />}
     </>
   );
 }

@@ -132,12 +132,28 @@ func (t *tapped) see(wire []byte, n int) {
 
 // Send implements Outlet. What is dropped later is seen, too.
 func (t *tapped) Send(bufs []link.Buf, sub link.Subscriber) {
-	if sub.Live() {
-		for i := range bufs {
-			t.see(bufs[i].B, int(bufs[i].N))
+	t.Outlet.Send(bufs, &seen{Subscriber: sub, by: t, bufs: bufs})
+}
+
+// seen shows bufs when the outlet asks whether they are still wanted. It does so where it
+// sends, under its lock: before that a subscription may be about to begin, with a frame that
+// is just being written.
+type seen struct {
+	link.Subscriber
+	by   *tapped
+	bufs []link.Buf
+}
+
+// Live implements link.Subscriber.
+func (s *seen) Live() bool {
+	live := s.Subscriber.Live()
+	if live {
+		for i := range s.bufs {
+			s.by.see(s.bufs[i].B, int(s.bufs[i].N))
 		}
+		s.bufs = nil // an outlet may ask again
 	}
-	t.Outlet.Send(bufs, sub)
+	return live
 }
 
 // SendControl implements Outlet.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skein-realtime/skein/internal/auth"
 	"github.com/skein-realtime/skein/internal/hub"
+	"github.com/skein-realtime/skein/internal/link"
 	"github.com/skein-realtime/skein/protocol"
 )
 
@@ -82,6 +83,32 @@ func TestTapsSeeWhatPassesUntilTheyAreRemoved(t *testing.T) {
 	}
 	if got := p.out.take(); !slices.Equal(got, []string{"ok", "message", "to it"}) {
 		t.Errorf("the connection got %q", got)
+	}
+}
+
+// locked is a subscriber that is live for whoever asks under the outlet's lock: a frame that
+// makes it live is being written when a message comes.
+type locked struct{ out *outlet }
+
+func (l *locked) Live() bool {
+	if !l.out.mu.TryLock() {
+		return true
+	}
+	l.out.mu.Unlock()
+	return false
+}
+
+func (*locked) Dropped(uint32) {}
+
+func TestATapSeesTheFirstMessageOfASubscription(t *testing.T) {
+	w := start(t, hub.Config{Shards: 1})
+	defer w.Close()
+	p := w.connect("ann", 0)
+	var n notes
+	p.AddTap(&n)
+	p.Outlet().Send([]link.Buf{{B: []byte("a\n"), N: 1}, {B: []byte("b\nc\n"), N: 2}}, &locked{&p.out})
+	if got, seen := p.out.take(), n.take(); !slices.Equal(got, []string{"a", "b", "c"}) || !slices.Equal(seen, []string{"out a\n", "out b\nc\n"}) || n.n != 3 {
+		t.Errorf("it got %q, and seen were %q, %d messages", got, seen, n.n)
 	}
 }
 

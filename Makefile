@@ -28,7 +28,8 @@ console: ## build the console's page, where there is Node.js
 	@tools/console maybe
 
 test: test-setup ## run every test; on Debian as root, installs what they need
-	@$(MAKE) --no-print-directory -j2 test-go test-browser test-socketio test-sdk
+	@$(MAKE) --no-print-directory test-go
+	@$(MAKE) --no-print-directory -j2 test-browser test-socketio test-sdk
 
 test-setup:
 	@tools/setup-test all

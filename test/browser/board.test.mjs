@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { basics } from "./basics.mjs";
-import { launch, watch } from "./browser.mjs";
+import { eventually, launch, watch } from "./browser.mjs";
 import { build, freePort, start } from "./server.mjs";
 
 let binary, browser, server;
@@ -64,7 +64,7 @@ test("all values change over one WebSocket", async () => {
   await page.waitForFunction(() => Number(document.getElementById("updates").textContent) >= 9);
   await shows(page, "connections", 1);
   assert.equal(page.sockets.length, 1);
-  assert.match(await page.locator("#bars").getAttribute("d"), /^(M-?[\d.]+ 9v-[0-9]h\.8v[0-9]z){20,}$/);
+  await eventually(async () => assert.match(await page.locator("#bars").getAttribute("d"), /^(M-?[\d.]+ 9v-[0-9]h\.8v[0-9]z){20,}$/));
   assert.deepEqual(page.complaints, []);
 });
 

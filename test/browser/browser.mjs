@@ -31,3 +31,16 @@ export function watch(context, base) {
   });
   return complaints;
 }
+
+// eventually makes an assertion until it holds, and fails as it did when it last did not.
+// What a page shows follows what was done to it, and not at once.
+export async function eventually(assertion, timeout = 10_000) {
+  for (const deadline = Date.now() + timeout; ;) {
+    try {
+      return await assertion();
+    } catch (err) {
+      if (err.code !== "ERR_ASSERTION" || Date.now() > deadline) throw err;
+    }
+    await new Promise((wake) => setTimeout(wake, 50));
+  }
+}

@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { eventually } from "./browser.mjs";
 import { choose, desktop, direct, does, hasUnread, makeGroup, message, nothingWrong, open, phone, row, say, server, shows, textsOf, up, window, writeTo } from "./chat.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -58,7 +59,7 @@ test("nothing that somebody writes becomes part of the page, and names may be an
   await ann.locator("#members li").nth(2).waitFor();
   await bob.locator("#list a").nth(1).waitFor();
   for (const page of [ann, bob]) {
-    assert.deepEqual(await page.locator("img, #app b b, svg[onload], script:not([type])").count(), 0);
+    await eventually(async () => assert.deepEqual(await page.locator("img, #app b b, svg[onload], script:not([type])").count(), 0));
     assert.match(await page.title(), / · Chat · Skein$/);
   }
   nothingWrong(ann, bob);
@@ -130,7 +131,7 @@ test("the keyboard does all", async () => {
   await ann.keyboard.type("draft");
   await ann.keyboard.press("Escape");
   await ann.locator("#about").waitFor({ state: "hidden" });
-  assert.equal(await ann.locator("#text").inputValue(), "draft");
+  await eventually(async () => assert.equal(await ann.locator("#text").inputValue(), "draft"));
   await tabTo(ann.locator("#info"), "Shift+Tab");
   await ann.keyboard.press("Enter");
   await ann.locator("#members li").nth(3).waitFor();
@@ -143,15 +144,15 @@ test("the keyboard does all", async () => {
   await ann.getByRole("dialog").waitFor({ state: "detached" });
   // What was being written is there when one comes back.
   await choose(ann, "eve");
-  assert.equal(await ann.locator("#text").inputValue(), "");
+  await eventually(async () => assert.equal(await ann.locator("#text").inputValue(), ""));
   await choose(ann, "Rocket club");
-  assert.equal(await ann.locator("#text").inputValue(), "draft");
+  await eventually(async () => assert.equal(await ann.locator("#text").inputValue(), "draft"));
   nothingWrong(ann, bob);
 });
 
 test("on a phone the list and a conversation are two screens", async () => {
   const { ann, bob } = await talk(phone);
-  assert.equal(await ann.locator("#side").isVisible(), false);
+  await eventually(async () => assert.equal(await ann.locator("#side").isVisible(), false));
   await ann.getByRole("button", { name: "Back to the list" }).tap();
   await ann.locator("#pane").waitFor({ state: "hidden" });
   await row(ann, "Rocket club").tap();
@@ -170,7 +171,7 @@ test("on a phone the list and a conversation are two screens", async () => {
   await ann.getByRole("button", { name: "Close the details" }).tap();
   await say(ann, "Yes, since Monday");
   await shows(bob, "@ann do we have the permit?", "Hello?", "Yes, since Monday");
-  assert.equal(await ann.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
+  await eventually(async () => assert.equal(await ann.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0));
   nothingWrong(ann, bob);
 });
 

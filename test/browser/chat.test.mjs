@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { eventually } from "./browser.mjs";
 import {
   choose, direct, does, hasUnread, hide, isStatus, makeGroup, message, nothingWrong, open, pair, publish, row, say, server, shows, textsOf, writeTo,
 } from "./chat.mjs";
@@ -76,7 +77,7 @@ test("a group of three: names, mentions, and how many have read it", async () =>
   await ann.locator("#text").pressSequentially("When do we start, @b");
   await ann.locator("#names").getByRole("option", { name: "bob" }).waitFor();
   await ann.keyboard.press("Tab");
-  assert.equal(await ann.locator("#text").inputValue(), "When do we start, @bob ");
+  await eventually(async () => assert.equal(await ann.locator("#text").inputValue(), "When do we start, @bob "));
   await ann.keyboard.press("Enter");
   await hasUnread(eve, "Rockets", 1);
   await choose(bob, "Rockets");
@@ -152,14 +153,14 @@ test("what is edited or withdrawn is so everywhere, also for who comes later", a
   for (const text of ["wrnog", "a secret", "the end"]) await say(ann, text);
   for (const page of [ann, bob, tablet]) await shows(page, "wrnog", "a secret", "the end");
   await does(ann, "wrnog", "Edit");
-  assert.equal(await ann.locator("#text").inputValue(), "wrnog");
+  await eventually(async () => assert.equal(await ann.locator("#text").inputValue(), "wrnog"));
   await say(ann, "wrong");
   await does(tablet, "a secret", "Withdraw");
   for (const page of [ann, bob, tablet]) {
     const stub = page === bob ? "ann withdrew a message" : "You withdrew a message";
     await shows(page, "wrong", stub, "the end");
     await message(page, "wrong").getByText("edited", { exact: true }).waitFor();
-    assert.equal(await message(page, stub).getByText("edited").count(), 0);
+    await eventually(async () => assert.equal(await message(page, stub).getByText("edited").count(), 0));
   }
   await does(ann, "the end", "Withdraw");
   await row(bob, "ann").getByText("A message was withdrawn").waitFor();
@@ -168,10 +169,10 @@ test("what is edited or withdrawn is so everywhere, also for who comes later", a
   assert.ok(!(await later.content()).includes("a secret"));
   // The newest of one's own is edited from the keyboard, and nobody edits what is another's.
   await bob.locator("#text").press("ArrowUp");
-  assert.equal(await bob.locator("#text").inputValue(), "");
+  await eventually(async () => assert.equal(await bob.locator("#text").inputValue(), ""));
   await message(bob, "wrong").getByRole("button", { name: /What to do with it$/ }).focus();
   await bob.keyboard.press("Enter");
-  assert.deepEqual(await bob.getByRole("menuitem").allTextContents(), ["Reply", "Copy the text"]);
+  await eventually(async () => assert.deepEqual(await bob.getByRole("menuitem").allTextContents(), ["Reply", "Copy the text"]));
   await bob.keyboard.press("Escape");
   await ann.locator("#text").press("ArrowUp");
   await say(ann, "right");

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, afterEach, test } from "node:test";
+import { eventually } from "./browser.mjs";
 import { accessible, begin, fits, harmless, hostile, phone, quiet, until } from "./console.mjs";
 
 const it = await begin({ config: "durability: relaxed\nlimits: {frames_per_second: 1000000}\n" }); // some tests say a lot at once
@@ -64,7 +65,7 @@ test("connections: the list is live, and its filters are in the address", async 
   await client("list-bob", { sub: ["event:list"] });
   const page = await it.open("/console/connections?user=list-ann");
   await row(page, "list-ann").waitFor();
-  assert.equal(await page.locator("tr[data-row]").count(), 1);
+  await eventually(async () => assert.equal(await page.locator("tr[data-row]").count(), 1));
   const line = await row(page, "list-ann").locator("td").allTextContents();
   assert.deepEqual([line[0], line[2], line[3], line[6]], [ann.id.slice(-8), "phone", "websocket", "2"]);
   await client("list-ann", { device: "desk" });
@@ -77,7 +78,7 @@ test("connections: the list is live, and its filters are in the address", async 
   await page.waitForURL(/\?channel=event%3Alist$/);
   await page.reload();
   await row(page, "list-bob").waitFor();
-  assert.equal(await page.locator("tr[data-row]").count(), 2);
+  await eventually(async () => assert.equal(await page.locator("tr[data-row]").count(), 2));
   await ann.close();
   await row(page, "list-ann").waitFor({ state: "detached" });
   await row(page, "list-bob").getByRole("link").first().click();
@@ -96,7 +97,7 @@ test("a connection: session, subscriptions, messages, whose it is, and its end",
   await page.getByRole("region", { name: "Session" }).getByText('"a"').waitFor();
   await button(page, "Edit").click();
   await dialog(page).getByLabel("Session", { exact: true }).fill('{"a": 2, "big": 9007199254740993}');
-  assert.match(await dialog(page).locator(".diff tr").first().textContent(), /^\/a12$/);
+  await eventually(async () => assert.match(await dialog(page).locator(".diff tr").first().textContent(), /^\/a12$/));
   await button(dialog(page), "Save").click();
   await gone(page);
   const kept = await (await fetch(`${it.server.base}/api/v1/session.get`, { method: "POST", headers: { Authorization: "Bearer dev", "Content-Type": "application/json" }, body: JSON.stringify({ connection: bob.id }) })).text();
@@ -121,7 +122,7 @@ test("a connection: session, subscriptions, messages, whose it is, and its end",
   await button(page, "Send a message").click();
   await dialog(page).getByLabel("Event").fill("hint");
   await dialog(page).getByLabel("Data (JSON)").fill('{"text": ');
-  assert.equal(await button(dialog(page), "Send").isDisabled(), true);
+  await eventually(async () => assert.equal(await button(dialog(page), "Send").isDisabled(), true));
   await dialog(page).getByText(/^Not JSON: line 1/).waitFor();
   await dialog(page).getByLabel("Data (JSON)").fill('{"text": "psst"}');
   await button(dialog(page), "Send").click();
@@ -151,7 +152,7 @@ test("a connection: session, subscriptions, messages, whose it is, and its end",
   await bob.got({ type: "bye", message: "good night", reconnect: true });
   await until(async () => await bob.closed() === 4321);
   await page.getByText("This connection has ended.").waitFor();
-  assert.equal(await button(page, "Disconnect").count(), 0);
+  await eventually(async () => assert.equal(await button(page, "Disconnect").count(), 0));
   quiet(page, away); // its session is asked for once more
 });
 
@@ -180,7 +181,7 @@ test("the live tail shows frames of both directions, bounded, filtered, paused a
   await button(tail, "Pause").click();
   await ann.send({ type: "pub", channel: "event:tail", data: "later" });
   await tail.getByText("Paused, 1 new").waitFor();
-  assert.equal(await row(tail, '"later"').count(), 0);
+  await eventually(async () => assert.equal(await row(tail, '"later"').count(), 0));
   await button(tail, "Resume").click();
   await row(tail, '"later"').first().waitFor();
   await button(tail, "Clear").click();
@@ -188,7 +189,7 @@ test("the live tail shows frames of both directions, bounded, filtered, paused a
 
   await ann.flood("event:tail", 1100);
   await tail.getByText(/^The newest 1,000 lines are kept; \d+ older ones went\.$/).waitFor();
-  assert.equal(await tail.locator("table").getAttribute("aria-rowcount"), "1001");
+  await eventually(async () => assert.equal(await tail.locator("table").getAttribute("aria-rowcount"), "1001"));
   await page.getByRole("tab", { name: "Facts" }).click();
   await page.getByText("Subscriptions (1)").waitFor();
   quiet(page);
@@ -200,7 +201,7 @@ test("channels: by prefix, those with members, opened by name; publishing withou
   const page = await it.open("/console/channels?prefix=event%3Achan");
   await row(page, "event:chan-1").waitFor();
   assert.deepEqual((await row(page, "event:chan-1").locator("td").allTextContents()).slice(1, 4), ["event", "2", "2"]);
-  assert.equal(await page.locator("tr[data-row]").count(), 1);
+  await eventually(async () => assert.equal(await page.locator("tr[data-row]").count(), 1));
   await page.getByLabel("Name begins with").fill("game:chan");
   await row(page, "game:chan-1").getByText("document").waitFor();
 
@@ -262,7 +263,7 @@ test("a log: older messages page by page, new ones by themselves, a recall that 
   await page.keyboard.press("Escape");
   await page.getByLabel("Up to number").fill("40");
   await row(page, '{"n":40}').waitFor();
-  assert.equal(await row(page, '{"n":41}').count(), 0);
+  await eventually(async () => assert.equal(await row(page, '{"n":41}').count(), 0));
   quiet(page, probe);
 });
 
@@ -278,7 +279,7 @@ test("who is subscribed, and who is a member", async () => {
   await bob.got({ type: "subscribed", channel: "room:team" });
   await row(page, "team-bob").waitFor();
   await button(page, "Unsubscribe everybody").click();
-  assert.equal(await button(dialog(page), "Unsubscribe everybody").isDisabled(), true);
+  await eventually(async () => assert.equal(await button(dialog(page), "Unsubscribe everybody").isDisabled(), true));
   await dialog(page).getByLabel("Type room:team to go on").fill("room:team");
   await button(dialog(page), "Unsubscribe everybody").click();
   await ann.got({ type: "unsubscribed", channel: "room:team" });
@@ -315,16 +316,16 @@ test("a document is edited as text: what changes is shown before, and a conflict
   // Somebody else is faster.
   await api("doc.patch", { channel: "game:edit", ops: [{ op: "set", path: "/name", value: "Ben" }, { op: "inc", path: "/gold", by: 1 }], by: "anna" });
   await button(page, "Review changes").click();
-  assert.deepEqual(await dialog(page).locator(".diff tr").allTextContents(), ['/name"Anna""Änna"', "/list[1,2][1,3]", "/newnull"]);
+  await eventually(async () => assert.deepEqual(await dialog(page).locator(".diff tr").allTextContents(), ['/name"Anna""Änna"', "/list[1,2][1,3]", "/newnull"]));
   await button(dialog(page), "Send 3 operations").click();
   await dialog(page).getByText(/Somebody was faster; nothing was written/).waitFor();
   assert.equal((await api("doc.get", { channel: "game:edit" })).data.name, "Ben");
   await button(dialog(page), "Cancel").click();
   await page.getByRole("heading", { name: "Version 2 is there; you are editing version 1" }).waitFor();
-  assert.match(await page.locator(".newer").textContent(), /90071992547409939007199254740994.*"Anna""Ben".*"Ben""Änna"/);
-  assert.match(await editor.inputValue(), /Änna/);
+  await eventually(async () => assert.match(await page.locator(".newer").textContent(), /90071992547409939007199254740994.*"Anna""Ben".*"Ben""Änna"/));
+  await eventually(async () => assert.match(await editor.inputValue(), /Änna/));
   await button(page, "Put mine onto it").click();
-  assert.match(await editor.inputValue(), /9007199254740994/);
+  await eventually(async () => assert.match(await editor.inputValue(), /9007199254740994/));
   await button(page, "Review changes").click();
   await dialog(page).getByLabel("In the name of a user (optional)").fill("desk");
   await button(dialog(page), "Send 3 operations").click();
@@ -334,7 +335,7 @@ test("a document is edited as text: what changes is shown before, and a conflict
 
   await button(page, "Operations").click();
   await dialog(page).getByLabel("Operations").fill('[{"op":"inc","path":"/gold","by":5},{"op":"remove","path":"/new"}]');
-  assert.deepEqual(await dialog(page).locator(".diff tr").allTextContents(), ["/gold90071992547409949007199254740999", "/newnull"]);
+  await eventually(async () => assert.deepEqual(await dialog(page).locator(".diff tr").allTextContents(), ["/gold90071992547409949007199254740999", "/newnull"]));
   await button(dialog(page), "Send").click();
   await page.getByText("9007199254740999").waitFor();
   await button(page, "Operations").click();
@@ -369,7 +370,7 @@ test("what was changed in a document and not saved is not lost by going elsewher
   await page.goForward(); // to the users, where one has been
   await until(() => asked.length === 2);
   assert.deepEqual(asked, Array(2).fill("What you have changed here is not saved. Leave it?"));
-  assert.equal(await editor.inputValue(), '{"n": 2');
+  await eventually(async () => assert.equal(await editor.inputValue(), '{"n": 2'));
   assert.match(page.url(), /game%3Aleave\?edit=1$/);
   leave = true;
   await page.getByRole("link", { name: "Users" }).click();
@@ -413,7 +414,7 @@ test("who changed what and when is recorded, and undone from the console before 
   await anna.send({ type: "patch", id: 3, channel: game, ops: [{ op: "set", path: "/name", value: "Anna the Great" }] });
   await until(async () => (await api("doc.get", { channel: game })).data.name === "Anna the Great");
   await button(page, "Show version 3").click();
-  assert.deepEqual(await dialog(page).locator(".diff tr").allTextContents(), ['/items/1"rope"', '/name"Anna""Anne"']);
+  await eventually(async () => assert.deepEqual(await dialog(page).locator(".diff tr").allTextContents(), ['/items/1"rope"', '/name"Anna""Anne"']));
   assert.match(page.url(), /version=3/);
   await button(dialog(page), "Undo version 3").click();
   await until(async () => (await dialog(page).locator(".diff tr").allTextContents()).join() === '/items/1"rope",/name"Anna the Great""Anna"');
@@ -491,7 +492,7 @@ test("a viewer sees everything and is offered nothing", async () => {
     await page.goto(it.server.base + path);
     await page.locator("main").getByText(ready).first().waitFor();
     assert.deepEqual(await offered(), [], path);
-    assert.equal(await page.getByRole("tab", { name: "Live tail" }).count(), 0);
+    await eventually(async () => assert.equal(await page.getByRole("tab", { name: "Live tail" }).count(), 0));
   }
   // Nor does the server let it.
   const status = await page.evaluate(async (id) => {

@@ -6,7 +6,7 @@ import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, test } from "node:test";
 import { broken } from "./broken.mjs";
-import { watch } from "./browser.mjs";
+import { eventually, watch } from "./browser.mjs";
 import { accessible, begin, fits, phone, quiet, until } from "./console.mjs";
 import { freePort, root, start } from "./server.mjs";
 
@@ -139,24 +139,24 @@ test("a session that has expired asks for the password, and shows the same page 
   await page.getByRole("heading", { name: "Audit log" }).waitFor();
   await page.context().clearCookies(); // as browsers do when one is too old
   await page.getByText("Your session has ended").waitFor();
-  assert.equal(await page.getByRole("heading", { name: "Audit log" }).count(), 0, "what was on the page is gone with the session");
+  await eventually(async () => assert.equal(await page.getByRole("heading", { name: "Audit log" }).count(), 0, "what was on the page is gone with the session"));
   await enter(page, "root");
   await page.getByRole("heading", { name: "Audit log" }).waitFor();
   assert.equal(new URL(page.url()).search, "?verb=schedules.*&outcome=failed");
-  assert.equal(await page.getByLabel("Outcome").inputValue(), "failed");
+  await eventually(async () => assert.equal(await page.getByLabel("Outcome").inputValue(), "failed"));
   quiet(page, refused);
 });
 
 test("a viewer sees nothing to change, and the server refuses it, too, and writes it down", async () => {
   await it.api("schedules.put", { name: "nightly", cron: "@daily", verb: "info" });
   const page = await loggedIn("vic");
-  assert.deepEqual(await page.locator("nav.menu a").allTextContents().then((all) => all.filter((name) => ["Audit log", "Settings"].includes(name))), []);
+  await eventually(async () => assert.deepEqual(await page.locator("nav.menu a").allTextContents().then((all) => all.filter((name) => ["Audit log", "Settings"].includes(name))), []));
   await page.goto(`${it.server.base}/console/schedules/nightly`);
   await page.getByRole("heading", { name: "Plan" }).waitFor();
-  assert.deepEqual(await page.locator("main button").allTextContents().then((all) => all.filter((name) => /run|pause|resume|edit|delete/i.test(name))), []);
+  await eventually(async () => assert.deepEqual(await page.locator("main button").allTextContents().then((all) => all.filter((name) => /run|pause|resume|edit|delete/i.test(name))), []));
   await page.goto(`${it.server.base}/console/schedules?new=1`);
   await page.getByRole("link", { name: "nightly" }).waitFor();
-  assert.equal(await page.getByRole("button", { name: "New schedule" }).count() + await page.locator("dialog").count(), 0);
+  await eventually(async () => assert.equal(await page.getByRole("button", { name: "New schedule" }).count() + await page.locator("dialog").count(), 0));
   await page.goto(`${it.server.base}/console/explorer/schedules.delete`);
   await page.getByText("Your role may not run schedules.delete").waitFor();
   await page.goto(`${it.server.base}/console/audit`);
@@ -190,7 +190,7 @@ test("every page speaks Chinese when asked to", async () => {
   const page = await loggedIn("root");
   await page.getByRole("button", { name: "中文" }).click();
   await page.getByRole("heading", { name: "概览", level: 1 }).waitFor();
-  assert.equal(await page.evaluate(() => document.documentElement.lang), "zh-CN");
+  await eventually(async () => assert.equal(await page.evaluate(() => document.documentElement.lang), "zh-CN"));
   // Names of products, of what stands in configurations, and of units are the same in both.
   const same = /^(Skein|English|SQLite|WebSocket|Socket\.IO|SSE|Idempotency-Key|[a-z_.*]+|.*(JSON|MiB|KiB|UTC|go\d|WebSocket|nightly|Skein).*)$/;
   const left = {};
@@ -200,12 +200,12 @@ test("every page speaks Chinese when asked to", async () => {
     await page.waitForFunction(() => !document.querySelector(".waiting"));
     const english = (await words(page)).filter((text) => !same.test(text));
     if (english.length > 0) left[at] = english;
-    assert.equal(await page.evaluate(() => document.documentElement.lang), "zh-CN", "it is remembered");
+    await eventually(async () => assert.equal(await page.evaluate(() => document.documentElement.lang), "zh-CN", "it is remembered"));
   }
   assert.deepEqual(left, {});
   await page.getByRole("button", { name: "English" }).click();
   await page.getByRole("heading", { name: "Settings", level: 1 }).waitFor();
-  assert.equal(await page.evaluate(() => document.documentElement.lang), "en");
+  await eventually(async () => assert.equal(await page.evaluate(() => document.documentElement.lang), "en"));
 });
 
 test("the colours are the system's, or those that somebody chose", async () => {
@@ -230,7 +230,7 @@ for (const [mode, about] of [["502", "answers in its name"], ["cut", "cuts its a
       proxy.be(mode);
       await pulse(page, "No answer since");
       await page.locator("main").getByRole("alert").getByText("The server does not answer").waitFor();
-      assert.equal(await page.locator(".shell.lost").count(), 1);
+      await eventually(async () => assert.equal(await page.locator(".shell.lost").count(), 1));
       proxy.mend();
       await pulse(page, "Live");
       await page.locator("main .note.bad, main .note.warn").first().waitFor({ state: "detached" });
@@ -252,7 +252,7 @@ test("the server is killed under the page, which says so, and goes on when it is
   await it.api("schedules.put", { name: "after the fall", every: "1h", verb: "info" });
   await pulse(page, "Live");
   await page.getByRole("link", { name: "after the fall" }).waitFor();
-  assert.equal(await page.locator(".shell.lost").count(), 0);
+  await eventually(async () => assert.equal(await page.locator(".shell.lost").count(), 0));
   assert.ok((await lines({ who: "root", verb: "console.login" })).length > 0, "the session and the log outlived it");
   quiet(page, away);
 });

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, afterEach, test } from "node:test";
+import { eventually } from "./browser.mjs";
 import { accessible, begin, fits, harmless, hostile, phone, quiet, until } from "./console.mjs";
 
 // The application's backend fails whenever it is told to, with what a page must not run.
@@ -65,7 +66,7 @@ test("the overview says what is wrong, leads to where one can do something, and 
   for (const user of ["ann", "bob", "cid"]) await client(people, user);
   await chart.locator('[role="img"][aria-label*="WebSocket 3"]').waitFor();
   await page.locator(".stat", { hasText: "Connections" }).locator(".stat-value", { hasText: "3" }).waitFor();
-  assert.ok(await canvas.evaluate((el) => el.isConnected), "the chart was made anew");
+  await eventually(async () => assert.ok(await canvas.evaluate((el) => el.isConnected), "the chart was made anew"));
   await people.context().close();
   await chart.locator('[role="img"][aria-label*="WebSocket 0"]').waitFor();
   await line.getByRole("link", { name: "The schedule" }).click();
@@ -100,7 +101,7 @@ test("a schedule is made by the keyboard alone, and its numbers stay as they wer
   const field = async (label) => {
     const el = page.locator("dialog").getByLabel(label, { exact: true });
     for (let i = 0; i < 30 && !(await el.evaluate((e) => e === document.activeElement)); i++) await page.keyboard.press("Tab");
-    assert.ok(await el.evaluate((e) => e === document.activeElement), `the keyboard does not reach ${label}`);
+    await eventually(async () => assert.ok(await el.evaluate((e) => e === document.activeElement), `the keyboard does not reach ${label}`));
     return el;
   };
   await page.getByRole("button", { name: "New schedule" }).focus();
@@ -150,7 +151,7 @@ test("a schedule is run, paused, changed and deleted; what was not touched stays
   await main(page).getByText("active", { exact: true }).waitFor();
   await page.getByRole("button", { name: "Edit" }).click();
   const dialog = page.locator("dialog");
-  assert.ok(await dialog.getByLabel("Name").isDisabled());
+  await eventually(async () => assert.ok(await dialog.getByLabel("Name").isDisabled()));
   await dialog.getByText("More", { exact: true }).click();
   await dialog.getByLabel("Not after").fill("2001-01-01T00:00:00");
   await dialog.getByRole("button", { name: "Save" }).click();
@@ -198,7 +199,7 @@ test("the explorer describes all verbs, and runs one that reads at once", async 
   await heading(page, "history");
   await main(page).getByText("reads only").waitFor();
   await page.goBack();
-  assert.equal(await page.getByLabel("Search in verbs").inputValue(), "history");
+  await eventually(async () => assert.equal(await page.getByLabel("Search in verbs").inputValue(), "history"));
   await page.goto(`${it.server.base}/console/explorer/info`);
   await page.getByRole("button", { name: "Run", exact: true }).click();
   await main(page).getByText("Status 200").waitFor();
@@ -241,9 +242,9 @@ test("with an API key it is the key's call; the key is kept nowhere, and not in 
   const page = await it.open("/console/explorer/schedules.put", { role: "viewer" });
   await main(page).getByText("Your role may not run schedules.put").waitFor();
   const key = page.getByLabel("API key", { exact: true });
-  assert.equal(await key.getAttribute("type"), "password");
+  await eventually(async () => assert.equal(await key.getAttribute("type"), "password"));
   const run = page.getByRole("button", { name: "Run", exact: true });
-  assert.ok(await run.isDisabled());
+  await eventually(async () => assert.ok(await run.isDisabled()));
   await page.getByLabel("Params as JSON").fill(`{"name":"it's keyed","every":"1h","verb":"info"}`);
   await key.fill("not a key");
   await run.click();
@@ -260,7 +261,7 @@ test("with an API key it is the key's call; the key is kept nowhere, and not in 
   assert.ok(!(await page.evaluate(() => JSON.stringify([localStorage, sessionStorage, location.href, document.cookie]))).includes("dev\""));
   await page.reload();
   await main(page).getByText("Try it").waitFor();
-  assert.equal(await key.inputValue(), "");
+  await eventually(async () => assert.equal(await key.inputValue(), ""));
   quiet(page, refused);
 });
 

@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
+import { eventually } from "./browser.mjs";
 import { accessible, begin, fits, harmless, hostile, phone, quiet, until } from "./console.mjs";
 
 let it;
@@ -106,7 +107,7 @@ test("users are found by id and by a filter that is rows and JSON at once", asyn
   await says(page, "2 users found");
   await button(page, "Write it as JSON").click();
   const json = page.getByLabel("Filter as JSON");
-  assert.equal(await json.inputValue(), '{"all":[{"field":"/city","in":["Oslo","Beijing"]},{"tag":"found"}]}');
+  await eventually(async () => assert.equal(await json.inputValue(), '{"all":[{"field":"/city","in":["Oslo","Beijing"]},{"tag":"found"}]}'));
   // The other way round, also with what one row cannot say, and with a number as it is written.
   await json.fill('{"any":[{"field":"/level","gte":3,"lt":12.50},{"not":{"any":[{"field":"/level","exists":true},{"tag":"found"}]}}]}');
   await until(async () => (await rows()).join().startsWith("42,") || (await rows()).includes("find-1"));
@@ -114,7 +115,7 @@ test("users are found by id and by a filter that is rows and JSON at once", asyn
   assert.equal(new URL(page.url()).searchParams.get("where"), '{"any":[{"field":"/level","gte":3,"lt":12.50},{"not":{"any":[{"field":"/level","exists":true},{"tag":"found"}]}}]}');
   const { count } = await it.api("users.query", { where: JSON.parse(new URL(page.url()).searchParams.get("where")), count: true });
   await says(page, `${count} users found`);
-  assert.deepEqual(await page.getByLabel("How the conditions belong together").evaluateAll((all) => all.map((el) => el.value)), ["any", "all", "none"]);
+  await eventually(async () => assert.deepEqual(await page.getByLabel("How the conditions belong together").evaluateAll((all) => all.map((el) => el.value)), ["any", "all", "none"]));
   // The address is the search.
   const other = await it.open(new URL(page.url()).pathname + new URL(page.url()).search);
   await says(other, `${count} users found`);
@@ -173,7 +174,7 @@ test("what is known of a user is changed, as it was written, and mutes and block
   assert.equal((await it.api("users.blocked", { users: ["edit"] })).users.edit.blocked, false);
   // Deleting needs the id.
   await button(page, "Delete user").click();
-  assert.ok(await button(dialog(page), "Delete").isDisabled());
+  await eventually(async () => assert.ok(await button(dialog(page), "Delete").isDisabled()));
   await dialog(page).getByLabel("Type edit to go on").fill("edit");
   await button(dialog(page), "Delete").click();
   await page.getByRole("heading", { name: "Users" }).waitFor();
@@ -193,7 +194,7 @@ test("the life of a message is followed on its page, and each outcome is told in
   assert.ok(delivered.sent && delivered.delivered);
   await it.api("inbox.mark", { user: "life", read: delivered.seq });
   await page.locator(".story .badge").getByText("read", { exact: true }).waitFor();
-  assert.deepEqual(await page.locator(".lifeline li.done strong").allTextContents(), ["queued", "sent", "delivered", "read"]);
+  await eventually(async () => assert.deepEqual(await page.locator(".lifeline li.done strong").allTextContents(), ["queued", "sent", "delivered", "read"]));
   await clients.context().close();
   await until(async () => !(await it.api("online", { users: ["life"] })).life.online);
   // Muted, quiet, replaced, expired, recalled by hand.
@@ -256,7 +257,7 @@ test("a push goes to users by id and to a list, after a test to oneself", async 
   assert.deepEqual(items.map((r) => `${r.user} ${r.outcome}`).sort(), ["list-1 delivered", "list-2 capped", "list-3 delivered"]);
   // What is in the browser is still there after a reload, also oneself.
   await page.reload();
-  assert.equal(await page.getByLabel("Test it on yourself: your user id").inputValue(), "myself");
+  await eventually(async () => assert.equal(await page.getByLabel("Test it on yourself: your user id").inputValue(), "myself"));
   assert.equal(JSON.parse(await page.getByLabel("Data (JSON)").inputValue()).text, "to a list");
   quiet(page);
 });
@@ -276,7 +277,7 @@ test("a push goes to users by filter, to members and to everybody; to many, thei
   await write(page, "by filter");
   await button(page, "Send now …").click();
   await dialog(page).getByText("25 people").waitFor();
-  assert.ok(await button(dialog(page), "Send").isDisabled());
+  await eventually(async () => assert.ok(await button(dialog(page), "Send").isDisabled()));
   await dialog(page).getByLabel("Type 25, the number of people, to go on").fill("25");
   await button(dialog(page), "Send").click();
   for (const user of ["many-1", "many-2", "many-24"]) await comes(clients, user, "by filter");
@@ -341,11 +342,11 @@ test("a campaign is made, estimated, started, paused, resumed, watched by outcom
   await page.locator("section", { has: page.getByRole("heading", { name: "Why it has not arrived" }) }).getByText("camp-cap: 1 per 720h").waitFor();
   await page.locator('.legend [data-outcome="muted"]').getByRole("button").click();
   await link(page, "camp-10").waitFor();
-  assert.equal(await page.locator("tr[data-row]").count(), 1);
+  await eventually(async () => assert.equal(await page.locator("tr[data-row]").count(), 1));
   await page.locator('.legend [data-outcome="muted"]').getByRole("button").click();
   await comes(clients, "camp-20", "campaign");
   await button(page, "Recall").click();
-  assert.ok(await button(dialog(page), "Recall").isDisabled());
+  await eventually(async () => assert.ok(await button(dialog(page), "Recall").isDisabled()));
   await dialog(page).getByLabel("Type Spring to go on").fill("Spring");
   await button(dialog(page), "Recall").click();
   await page.locator('.legend [data-outcome="recalled"]').waitFor();
@@ -418,7 +419,7 @@ test("categories are made, changed and deleted, and those of the configuration a
   await until(async () => !(await find()));
   await page.getByRole("button", { name: "promo" }).click();
   await says(page, "stands in the configuration");
-  assert.equal(await button(page, "Edit").count(), 0);
+  await eventually(async () => assert.equal(await button(page, "Edit").count(), 0));
   quiet(page, ofBrowser);
 });
 
@@ -440,7 +441,7 @@ test("a viewer is offered nothing that changes anything", async () => {
   await offered("/console/push");
   await page.getByRole("heading", { name: "Categories" }).waitFor();
   await offered("/console/push/categories?show=viewer-cap&edit=viewer-cap");
-  assert.equal(await dialog(page).count(), 0);
+  await eventually(async () => assert.equal(await dialog(page).count(), 0));
   await offered("/console/campaigns");
   await offered(`/console/campaigns/${draft.id}`);
   quiet(page);
@@ -574,7 +575,7 @@ test("all pages are accessible in light and dark, fit a phone, and speak Chinese
   for (const path of paths) {
     await settled(small, path);
     await fits(small);
-    assert.doesNotMatch(await small.locator("#main").textContent(), /\{\w+\}(?!")|undefined|\[object/);
+    await eventually(async () => assert.doesNotMatch(await small.locator("#main").textContent(), /\{\w+\}(?!")|undefined|\[object/));
   }
   await small.getByText("草稿").first().waitFor();
   quiet(small);

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { launch, watch } from "./browser.mjs";
+import { eventually, launch, watch } from "./browser.mjs";
 import { api, build, freePort, root, start } from "./server.mjs";
 
 let binary, browser, server, context, complaints;
@@ -51,16 +51,16 @@ test("what is typed in one window shows up in the other while it is typed", asyn
   await a.locator("#say").pressSequentially("hello wor");
   const line = b.locator("#typing li");
   await line.filter({ hasText: "hello wor" }).waitFor();
-  assert.equal(await line.locator(".who").textContent(), "ana");
-  assert.equal(await a.locator("#typing li").count(), 0, "the window that types sees no line of its own");
+  await eventually(async () => assert.equal(await line.locator(".who").textContent(), "ana"));
+  await eventually(async () => assert.equal(await a.locator("#typing li").count(), 0, "the window that types sees no line of its own"));
 
   await a.locator("#say").pressSequentially("ld");
   await a.locator("#say").press("Enter");
   await said(b, "hello world");
   await said(a, "hello world");
-  assert.equal(await b.locator("#typing li").count(), 0);
-  assert.equal(await a.locator("#log li").count(), 1, "no echo");
-  assert.equal(await a.locator("#say").inputValue(), "");
+  await eventually(async () => assert.equal(await b.locator("#typing li").count(), 0));
+  await eventually(async () => assert.equal(await a.locator("#log li").count(), 1, "no echo"));
+  await eventually(async () => assert.equal(await a.locator("#say").inputValue(), ""));
   nothingWrong();
 });
 
@@ -85,11 +85,11 @@ test("a server that is killed and started again gets its windows back", async ()
   const before = await a.locator("#connection").textContent();
   await server.kill();
   for (const page of [a, b]) await page.waitForSelector('#state[data-state="wait"]');
-  assert.match(await a.locator("#state-text").textContent(), /Connection lost|Connecting again/);
+  await eventually(async () => assert.match(await a.locator("#state-text").textContent(), /Connection lost|Connecting again/));
   server = await start(binary.path, server.port);
   for (const page of [a, b]) await connected(page);
   await count(a, 2);
-  assert.notEqual(await a.locator("#connection").textContent(), before, "a new connection has a new id");
+  await eventually(async () => assert.notEqual(await a.locator("#connection").textContent(), before, "a new connection has a new id"));
   await a.locator("#say").fill("back again");
   await a.locator("#say").press("Enter");
   await said(b, "back again");
@@ -130,11 +130,11 @@ test("a server that stops tells its windows when to come back", async () => {
 test("the part after # is the channel", async () => {
   const a = await open("/demo/live.html#event:one");
   const b = await open("/demo/live.html");
-  assert.equal(await a.locator("#channel").inputValue(), "event:one");
-  assert.equal(await b.locator("#channel").inputValue(), "event:demo");
+  await eventually(async () => assert.equal(await a.locator("#channel").inputValue(), "event:one"));
+  await eventually(async () => assert.equal(await b.locator("#channel").inputValue(), "event:demo"));
   await api(server, "publish", { to: { channel: "event:one" }, data: { text: "only for one" } });
   await said(a, "only for one");
-  assert.equal(await b.locator("#log li").count(), 0);
+  await eventually(async () => assert.equal(await b.locator("#log li").count(), 0));
 
   await b.locator("#channel").fill("event:one");
   await b.locator("#channel").press("Enter");
@@ -159,8 +159,8 @@ test("messages from the server, and what is no text, are shown as text", async (
   await api(server, "publish", { to: { channel: "event:demo" }, data: [1, { two: 2 }] });
   await said(a, "<b>bold</b>");
   await said(a, '[1,{"two":2}]');
-  assert.equal(await a.locator("#log b, #log img").count(), 0);
-  assert.equal(await a.locator("#log .who").first().textContent(), "server");
+  await eventually(async () => assert.equal(await a.locator("#log b, #log img").count(), 0));
+  await eventually(async () => assert.equal(await a.locator("#log .who").first().textContent(), "server"));
   nothingWrong();
 });
 
@@ -168,14 +168,14 @@ test("a client that is sent away stays away", async () => {
   const a = await open("/demo/live.html?user=ana");
   await api(server, "disconnect", { user: "ana", message: "that is enough" });
   await a.waitForSelector('#state[data-state="down"]');
-  assert.match(await a.locator("#state-text").textContent(), /that is enough/);
+  await eventually(async () => assert.match(await a.locator("#state-text").textContent(), /that is enough/));
   nothingWrong();
 });
 
 test("development mode is said on the page", async () => {
   const a = await open("/demo/live.html");
-  assert.equal(await a.locator("#dev").textContent(), "Development mode: anyone on this machine may connect as anyone.");
-  assert.equal(await a.locator("#dev").isVisible(), true);
+  await eventually(async () => assert.equal(await a.locator("#dev").textContent(), "Development mode: anyone on this machine may connect as anyone."));
+  await eventually(async () => assert.equal(await a.locator("#dev").isVisible(), true));
 });
 
 test("the index shows three windows that see each other, and the ten lines", async () => {
@@ -194,7 +194,7 @@ test("the index shows three windows that see each other, and the ten lines", asy
   await frames[2].locator("#log li", { hasText: "No reload" }).waitFor();
   await frames[2].locator("#say").pressSequentially("I see you both ty");
   await frames[0].locator("#typing li", { hasText: "I see you both ty" }).waitFor();
-  assert.match(await page.locator("#ten").textContent(), /^const ws = new WebSocket\(/);
+  await eventually(async () => assert.match(await page.locator("#ten").textContent(), /^const ws = new WebSocket\(/));
   if (process.env.UPDATE_SCREENSHOTS === "1") {
     mkdirSync(join(root, "docs/images"), { recursive: true });
     await page.screenshot({ path: join(root, "docs/images/demo.png") });
@@ -235,7 +235,7 @@ for (const colorScheme of ["light", "dark"]) {
       await said(page, "xxx");
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `the page is ${wide} px wider than the screen`);
-      assert.ok(await page.locator("#say").isVisible());
+      await eventually(async () => assert.ok(await page.locator("#say").isVisible()));
       const contrasts = await page.evaluate(() => {
         const rgb = (text) => text.match(/[\d.]+/g).slice(0, 3).map(Number);
         const luminance = (c) => {
@@ -259,11 +259,11 @@ for (const colorScheme of ["light", "dark"]) {
 
 test("every control has a name, and what changes is announced", async () => {
   const page = await open("/demo/live.html");
-  assert.ok(await page.getByLabel("Message", { exact: true }).isVisible());
-  assert.ok(await page.getByLabel("Channel").isVisible());
-  assert.ok(await page.getByRole("button", { name: "Send" }).isVisible());
-  assert.equal(await page.getByRole("log", { name: "Messages" }).getAttribute("aria-live"), "polite");
-  assert.equal(await page.getByRole("status").count(), 1);
+  await eventually(async () => assert.ok(await page.getByLabel("Message", { exact: true }).isVisible()));
+  await eventually(async () => assert.ok(await page.getByLabel("Channel").isVisible()));
+  await eventually(async () => assert.ok(await page.getByRole("button", { name: "Send" }).isVisible()));
+  await eventually(async () => assert.equal(await page.getByRole("log", { name: "Messages" }).getAttribute("aria-live"), "polite"));
+  await eventually(async () => assert.equal(await page.getByRole("status").count(), 1));
   await page.keyboard.press("Tab");
-  assert.equal(await page.evaluate(() => document.activeElement.id), "channel", "the keyboard reaches the controls");
+  await eventually(async () => assert.equal(await page.evaluate(() => document.activeElement.id), "channel", "the keyboard reaches the controls"));
 });

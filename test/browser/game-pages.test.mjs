@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { basics as checked } from "./basics.mjs";
-import { watch } from "./browser.mjs";
+import { eventually, watch } from "./browser.mjs";
 import { browser, desktop, ends, entry, game, nothingWrong, open, phone, place, press, read, says, server, shows, table, up } from "./game.mjs";
 
 test("the way in: plain links, and all on one screen", async () => {
@@ -103,14 +103,14 @@ test("the keyboard does all, and keeps its place", async () => {
   for (let i = 0; i < 26; i++) await anna.keyboard.press("Enter");
   // The end of the hit points takes neither the focus nor a click.
   await shows(anna, "anna", "hp", 0);
-  assert.equal(await minus.getAttribute("aria-disabled"), "true");
-  assert.equal(await minus.evaluate((el) => el === document.activeElement), true);
+  await eventually(async () => assert.equal(await minus.getAttribute("aria-disabled"), "true"));
+  await eventually(async () => assert.equal(await minus.evaluate((el) => el === document.activeElement), true));
   await shows(desk, "anna", "hp", 0);
   const undo = entry(desk, "Anna: hit points 1 → 0").getByRole("button");
   await undo.focus();
   await desk.keyboard.press("Space");
   await shows(anna, "anna", "hp", 1);
   await desk.locator(".feed li", { hasText: "by undo: Anna: hit points 0 → 1" }).waitFor();
-  assert.equal(await undo.evaluate((el) => el === document.activeElement), true);
+  await eventually(async () => assert.equal(await undo.evaluate((el) => el === document.activeElement), true));
   nothingWrong(desk, anna);
 });

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { eventually } from "./browser.mjs";
 import { again, entry, game, nothingWrong, numbers, open, place, press, read, says, server, settled, shows, stored, table, up } from "./game.mjs";
 import { api } from "./server.mjs";
 
@@ -111,7 +112,7 @@ test("the network is pulled, both sides go on, and agree when it is back", async
   const { players } = await stored();
   assert.deepEqual([players.anna.gold, players.anna.hp, players.anna.points, players.anna.skills.bow], [18, 18, 2, 5]);
   await entry(desk, "Anna: bow 4 → 5, points 3 → 2").waitFor();
-  assert.equal(await entry(desk, "Anna: bow 4 → 5, points 3 → 2").locator("b").textContent(), "anna");
+  await eventually(async () => assert.equal(await entry(desk, "Anna: bow 4 → 5, points 3 → 2").locator("b").textContent(), "anna"));
   nothingWrong(desk, anna, ben);
 });
 
@@ -151,7 +152,7 @@ for (const [direction, what] of [["up", "edits"], ["down", "answers"]]) {
     await settled(anna);
     for (const page of [desk, anna]) await shows(page, "anna", "gold", 19);
     assert.equal((await stored()).players.anna.gold, 19);
-    assert.equal(await desk.locator(".feed li").count(), 8);
+    await eventually(async () => assert.equal(await desk.locator(".feed li").count(), 8));
     nothingWrong(desk, anna);
   });
 }
@@ -186,11 +187,11 @@ test("a forbidden edit shows, snaps back and says why", async () => {
   }, [place("ben", "hp")]);
   await press(anna, "Ben: Hit points −1");
   await says(anna, "Only the desk may change Ben.");
-  assert.deepEqual(await anna.evaluate(() => window.seen), ["31", "32"]);
+  await eventually(async () => assert.deepEqual(await anna.evaluate(() => window.seen), ["31", "32"]));
   assert.equal((await stored()).players.ben.hp, 32);
-  assert.equal(await desk.locator(".feed li").count(), 1, "it makes no version");
+  await eventually(async () => assert.equal(await desk.locator(".feed li").count(), 1, "it makes no version"));
   await anna.getByLabel("Close the message").click();
-  assert.equal(await anna.locator("#notes div").count(), 0);
+  await eventually(async () => assert.equal(await anna.locator("#notes div").count(), 0));
 
   // The same without a network: the refusal comes when it is back, and what was allowed stays.
   await anna.pull();
@@ -216,9 +217,9 @@ test("the desk takes changes back: alone, after a conflict, and back again", asy
   }
   const undone = entry(desk, "Anna: bow 4 → 5, points 3 → 2");
   await undone.getByRole("button", { name: "Undone" }).waitFor();
-  assert.equal(await undone.getAttribute("data-undone"), "true");
+  await eventually(async () => assert.equal(await undone.getAttribute("data-undone"), "true"));
   const back = desk.locator(".feed li", { hasText: "by undo: Anna: " });
-  assert.equal(await back.locator("b").textContent(), "desk");
+  await eventually(async () => assert.equal(await back.locator("b").textContent(), "desk"));
 
   // An undo is undone.
   await back.getByRole("button", { name: /^Redo/ }).click();
@@ -233,9 +234,9 @@ test("the desk takes changes back: alone, after a conflict, and back again", asy
   await heal.getByRole("button", { name: /^Undo version/ }).click();
   const trouble = heal.getByRole("alert");
   await trouble.waitFor();
-  assert.match(await trouble.textContent(), /^Not undone: version \d+ \(user "anna"\) has changed Anna's hit points since\. That would be lost\./);
+  await eventually(async () => assert.match(await trouble.textContent(), /^Not undone: version \d+ \(user "anna"\) has changed Anna's hit points since\. That would be lost\./));
   await trouble.getByRole("button", { name: "Leave it" }).click();
-  assert.equal(await trouble.count(), 0);
+  await eventually(async () => assert.equal(await trouble.count(), 0));
   assert.equal(await read(desk, "anna", "hp"), 29);
   await heal.getByRole("button", { name: /^Undo version/ }).click();
   await trouble.getByRole("button", { name: "Undo anyway" }).click();
@@ -286,7 +287,7 @@ test("a long history comes in pages", async () => {
   await older.click();
   await entry(second, "set up the game").waitFor();
   await older.waitFor({ state: "hidden" });
-  assert.equal(await second.locator(".feed li").count(), 121);
+  await eventually(async () => assert.equal(await second.locator(".feed li").count(), 121));
   nothingWrong(desk, second);
 });
 
@@ -344,7 +345,7 @@ test("two desks begin one game, and it can be begun anew", async () => {
   for (const page of [one, two]) await entry(page, "Anna: gold 12 → 13").waitFor();
   await two.reload();
   await entry(two, "cleared the game").waitFor();
-  assert.deepEqual(await two.locator(".feed .what").allTextContents(), ["Anna: gold 12 → 13", "set up the game", "cleared the game"]);
+  await eventually(async () => assert.deepEqual(await two.locator(".feed .what").allTextContents(), ["Anna: gold 12 → 13", "set up the game", "cleared the game"]));
   nothingWrong(one, two, early);
 });
 

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { launch, watch } from "./browser.mjs";
+import { eventually, launch, watch } from "./browser.mjs";
 import { api, build, freePort, root, start } from "./server.mjs";
 
 // The client is not part of this repository: these tests take it from those of
@@ -82,7 +82,7 @@ for (const way of [
     const pages = [await open(`${server.base}/demo/ticker`), await open(`${server.base}/demo/ticker.html`)];
     for (const page of pages) {
       await up(page);
-      assert.match(await page.locator("#way").textContent(), way.says);
+      await eventually(async () => assert.match(await page.locator("#way").textContent(), way.says));
       assert.equal(await page.evaluate(() => typeof io), way.withClient ? "function" : "undefined");
     }
     const { connections } = await say(server, 1234);
@@ -115,7 +115,7 @@ test("the demo server says numbers by itself, the same to both kinds of pages", 
   await other.route("**/socket.io/socket.io.js", (route) => route.fulfill({ status: 404 }));
   await other.goto(`${server.base}/demo/ticker`);
   await Promise.all([up(page), up(other)]);
-  assert.match(await other.locator("#way").textContent(), /^Plain WebSocket/);
+  await eventually(async () => assert.match(await other.locator("#way").textContent(), /^Plain WebSocket/));
   const seen = (p) => p.evaluate(() => new Promise((resolve) => {
     const list = [];
     new MutationObserver(() => {

@@ -43,12 +43,18 @@ type estimate struct {
 	store.Estimate
 }
 
-// estimateZone is a time zone, and what happens to those in it of whom nothing was
-// counted and who have muted nothing.
+// estimateZone is a time zone, and what happens to those in it who have muted nothing:
+// when nothing was counted of them, and for some counts that came. Who was reached by
+// the same step of a campaign has the same ones.
 type estimateZone struct {
-	zone  *time.Location
-	plain fatigue.Verdict
+	zone   *time.Location
+	plain  fatigue.Verdict
+	judged map[string]fatigue.Verdict
 }
+
+// estimateJudged is how many different counts are kept in mind. They come in the order
+// of the steps, so that few are enough, and cost little where no two are the same.
+const estimateJudged = 64
 
 func newEstimate(q *store.EstimateQuery) *estimate {
 	e := &estimate{q: q, now: time.UnixMilli(q.Now), zone: time.UTC, zones: map[string]*estimateZone{}}
@@ -62,7 +68,7 @@ func newEstimate(q *store.EstimateQuery) *estimate {
 func (e *estimate) user(zone, muted, counts []byte) error {
 	z := e.zones[string(zone)]
 	if z == nil {
-		z = &estimateZone{zone: e.zone}
+		z = &estimateZone{zone: e.zone, judged: map[string]fatigue.Verdict{}}
 		if known, is := fatigue.Zone(string(zone)); is {
 			z.zone = known
 		}
@@ -75,6 +81,10 @@ func (e *estimate) user(zone, muted, counts []byte) error {
 		e.add(z.plain)
 		return nil
 	}
+	if verdict, known := z.judged[string(counts)]; known && len(muted) == 0 {
+		e.add(verdict)
+		return nil
+	}
 	categories, err := mutedOf(muted)
 	if err != nil {
 		return err
@@ -84,7 +94,14 @@ func (e *estimate) user(zone, muted, counts []byte) error {
 		return err
 	}
 	_, is := slices.BinarySearch(categories, e.q.Policy.Category)
-	e.add(state.Judge(&e.q.Policy, z.zone, is, e.now))
+	verdict := state.Judge(&e.q.Policy, z.zone, is, e.now)
+	if e.add(verdict); is {
+		return nil
+	}
+	if len(z.judged) == estimateJudged {
+		clear(z.judged)
+	}
+	z.judged[string(counts)] = verdict
 	return nil
 }
 

@@ -101,16 +101,24 @@ func (c *count) append(b []byte, place []int32) []byte {
 // Decode reads what Append wrote; no bytes are a user to whom nothing was pushed. It
 // does not keep b. Anything else is an error, which no client has caused and so is
 // not a *fault.Error.
-func Decode(b []byte) (State, error) {
+func Decode(b []byte) (s State, err error) {
+	err = s.Read(b)
+	return s, err
+}
+
+// Read is [Decode] in place of what the state had, whose memory it uses. After an error
+// nothing is counted.
+func (s *State) Read(b []byte) error {
+	s.zones, s.counts = s.zones[:0], s.counts[:0]
 	if len(b) == 0 {
-		return State{}, nil
+		return nil
 	}
-	d := decoder{rest: b}
-	s, err := d.state()
-	if err != nil {
-		return State{}, fmt.Errorf("counts of a user in %d bytes: %w", len(b), err)
+	d := decoder{all: b, rest: b}
+	if d.state(s); d.err != nil {
+		s.zones, s.counts = s.zones[:0], s.counts[:0]
+		return fmt.Errorf("counts of a user in %d bytes: %w", len(b), d.err)
 	}
-	return s, nil
+	return nil
 }
 
 // The least bytes that a zone, a category and an entry take. A count of them that
@@ -123,8 +131,9 @@ const (
 
 // A decoder reads bytes from the front. After its first error it reads only zeros.
 type decoder struct {
+	all  []byte
 	rest []byte
-	text string  // all bytes, of which names are parts
+	text string  // all, once a name is needed that the state did not have
 	room []entry // for the entries of all categories, and one more for each
 	seen int32   // how many zones are in use so far
 	err  error
@@ -163,41 +172,51 @@ func (d *decoder) amount(what string, least int) int {
 	return int(n)
 }
 
-func (d *decoder) name() string {
+// name reads a name; had is what was at its place before, and often the same.
+func (d *decoder) name(had string) string {
 	n := d.amount("bytes of a name", 1)
-	from := len(d.text) - len(d.rest)
-	d.rest = d.rest[n:]
+	from := len(d.all) - len(d.rest)
+	name := d.rest[:n]
+	if d.rest = d.rest[n:]; string(name) == had {
+		return had
+	}
+	if d.text == "" {
+		d.text = string(d.all)
+	}
 	return d.text[from : from+n]
 }
 
-func (d *decoder) state() (s State, err error) {
+// state reads into a state that is empty.
+func (d *decoder) state(s *State) {
 	if d.rest[0] != version {
-		return State{}, fmt.Errorf("version %d is not known", d.rest[0])
+		d.fail("version %d is not known", d.rest[0])
+		return
 	}
-	d.text = string(d.rest)
 	d.rest = d.rest[1:]
 	total := d.amount("entries", leastEntry)
-	if zones := d.amount("zones", leastZone); zones > 0 {
-		s.zones = make([]string, zones)
-		d.zones(s.zones)
-	}
+	zones := d.amount("zones", leastZone)
+	s.zones = slices.Grow(s.zones, zones)[:zones]
+	d.zones(s.zones)
 	categories := d.amount("categories", leastCategory)
 	if d.err == nil && categories == 0 {
 		d.fail("there is no category")
 	}
 	if d.err != nil {
-		return State{}, d.err
+		return
 	}
-	s.counts = make([]count, categories)
-	d.room = make([]entry, total+categories)
+	s.counts = slices.Grow(s.counts, categories)[:categories]
+	if cap(s.room) < total+categories {
+		s.room = make([]entry, total+categories)
+	}
+	d.room = s.room[:total+categories]
 	for i := range s.counts {
 		c := &s.counts[i]
-		c.category = d.name()
+		c.category = d.name(c.category)
 		if i > 0 && c.category <= s.counts[i-1].category {
 			d.fail("the categories are not in order")
 		}
 		if d.entries(c, int32(len(s.zones))); d.err != nil {
-			return State{}, d.err
+			return
 		}
 	}
 	switch {
@@ -208,13 +227,12 @@ func (d *decoder) state() (s State, err error) {
 	case int(d.seen) < len(s.zones):
 		d.fail("%d zones are not used", len(s.zones)-int(d.seen))
 	}
-	return s, d.err
 }
 
 // zones reads the names of zones. All differ.
 func (d *decoder) zones(names []string) {
 	for i := range names {
-		names[i] = d.name()
+		names[i] = d.name(names[i])
 	}
 	if len(names) < 2 || d.err != nil {
 		return

@@ -138,6 +138,38 @@ func TestACutStateIsRefusedWhereverItIsCut(t *testing.T) {
 	}
 }
 
+// A state that is read in place of another has nothing of it, whatever was done to that one.
+func TestAStateIsReadInPlaceOfAnother(t *testing.T) {
+	tokyo, berlin := zone(t, "Asia/Tokyo"), zone(t, "Europe/Berlin")
+	long, p, _ := typical(t, "Europe/Berlin", summer)
+	var one, mixed, s fatigue.State
+	one.Count(capped("news"), tokyo, noon)
+	for i, z := range []*time.Location{tokyo, berlin, tokyo} {
+		mixed.Count(capped("alerts"), z, noon.Add(time.Duration(i)*time.Hour))
+	}
+	for i, b := range [][]byte{long, one.Append(nil), mixed.Append(nil), nil, long, mixed.Append(nil), long[:len(long)-1], long} {
+		err := s.Read(b)
+		if cut := i == 6; (err != nil) != cut {
+			t.Fatalf("state %d: %v", i, err)
+		} else if cut {
+			b = nil
+		}
+		if got := s.Append(nil); !bytes.Equal(got, b) || s.Empty() != (len(b) == 0) {
+			t.Errorf("state %d: read %x, written %x", i, b, got)
+		}
+		s.Count(p, tokyo, summer)
+		s.Count(capped("more"), berlin, summer)
+		s.Refund(p, summer)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := s.Read(long); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("reading what was there takes %v allocations", n)
+	}
+}
+
 // A claim of many entries costs no more than the bytes that make it.
 func TestGarbageTakesLittleMemory(t *testing.T) {
 	const size = 1 << 20
@@ -185,6 +217,11 @@ func FuzzDecode(f *testing.F) {
 		}
 		if got := s.Append(nil); !bytes.Equal(got, b) {
 			t.Errorf("read %x, written %x", b, got)
+		}
+		var other fatigue.State
+		other.Count(p, berlin, noon)
+		if err := other.Read(b); err != nil || !bytes.Equal(other.Append(nil), b) {
+			t.Errorf("in place of another: %x, %v", other.Append(nil), err)
 		}
 		now := noon.Add(time.Hour)
 		for _, z := range []*time.Location{berlin, tokyo} {

@@ -24,6 +24,7 @@ const (
 type State struct {
 	zones  []string // names; entries hold indexes
 	counts []count  // sorted by category, none without entries
+	room   []entry  // the memory of entries that were read
 }
 
 // count is what was counted under one category.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"time"
 
 	engine "modernc.org/sqlite"
 )
@@ -26,8 +27,12 @@ type conn struct {
 // gets past. Seldom is cheapest, because a page that changes again and again is moved once;
 // but then it takes long, and while somebody writes much, that is often.
 const (
-	rarely = 16_384
-	often  = 500
+	rarely     = 16_384
+	often      = 500
+	constantly = 100
+
+	bulkLasts = time.Second
+	liveLasts = 100 * time.Millisecond
 )
 
 // dial opens a connection to a file.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -50,12 +49,14 @@ type writer struct {
 
 	passes map[int64]*pass // of retention of documents by age, by namespace
 
-	bulk time.Time // when there was bulk work last; zero: checkpoints are rare
+	bulk  time.Time // when there was bulk work last
+	live  time.Time // when there was other work last, apart from our own
+	pages int       // after so many pages there is a checkpoint
 }
 
 func (w *writer) connect() error {
 	c, err := dial(w.store.path(), w.store.cfg.Relaxed)
-	w.c = c
+	w.c, w.pages = c, rarely
 	return err
 }
 
@@ -178,20 +179,29 @@ func (w *writer) attempt(jobs []*job, start time.Time) (err error) {
 	return nil
 }
 
-// pace has checkpoints be short while there is bulk work, and rare when there is none.
+// pace has checkpoints be rare, more frequent while there is bulk work, and shortest while
+// there is both bulk work and somebody whose commits wait for them.
 func (w *writer) pace(jobs []*job, now time.Time) error {
-	switch {
-	case slices.ContainsFunc(jobs, func(j *job) bool { return j.bulk }):
-		was := w.bulk
-		w.bulk = now
-		if was.IsZero() {
-			return w.c.exec(fmt.Sprintf("PRAGMA wal_autocheckpoint(%d)", often))
+	for _, j := range jobs {
+		switch {
+		case j.bulk:
+			w.bulk = now
+		case j.work == nil:
+			w.live = now
 		}
-	case !w.bulk.IsZero() && now.Sub(w.bulk) > time.Second:
-		w.bulk = time.Time{}
-		return w.c.exec(fmt.Sprintf("PRAGMA wal_autocheckpoint(%d)", rarely))
 	}
-	return nil
+	pages := rarely
+	if now.Sub(w.bulk) < bulkLasts {
+		pages = often
+		if now.Sub(w.live) < liveLasts {
+			pages = constantly
+		}
+	}
+	if pages == w.pages {
+		return nil
+	}
+	w.pages = pages
+	return w.c.exec(fmt.Sprintf("PRAGMA wal_autocheckpoint(%d)", pages))
 }
 
 // refused tells the errors of the contract, after which a group has changed
@@ -208,7 +218,7 @@ func (w *writer) drop() {
 		_ = w.c.close()
 		w.c = nil
 	}
-	w.heads, w.dirty, w.bulk = map[string]*head{}, nil, time.Time{}
+	w.heads, w.dirty = map[string]*head{}, nil
 }
 
 func (w *writer) observe(jobs []*job, start time.Time, sync time.Duration, err error) {

@@ -432,8 +432,8 @@ test("a viewer is offered nothing that changes anything", async () => {
     await page.locator("#main h1").waitFor();
     await page.locator(path.includes("/users/viewed?") ? "#main .strip" : "#main .card").first().waitFor();
     await page.waitForFunction(() => !document.getElementById("main").textContent.includes("Loading …"));
-    const names = await page.locator("#main .page-head button, #main .page-head a, #main .card-head button, #main .rule-foot button").allTextContents();
-    assert.deepEqual(names, allowed, path);
+    const names = page.locator("#main .page-head button, #main .page-head a, #main .card-head button, #main .rule-foot button");
+    await eventually(async () => assert.deepEqual(await names.allTextContents(), allowed, path));
   };
   await offered("/console/users");
   for (const tab of ["inbox", "rules", "connections", "profile"]) await offered(`/console/users/viewed?tab=${tab}`);

@@ -74,7 +74,7 @@ const (
 	aloneBusy = 25  // of it, when somebody is
 	least     = 50
 
-	busyAlone  = 2 * time.Millisecond
+	busyAlone  = time.Millisecond
 	busyShared = 5 * time.Millisecond
 	idleTime   = 20 * time.Millisecond
 )

@@ -82,7 +82,7 @@ func TestStepsFindTheirSize(t *testing.T) {
 		high    int
 	}{
 		{"alone and idle", false, false, 16 * time.Microsecond, time.Millisecond, 250, 250},
-		{"alone, with others", false, true, 16 * time.Microsecond, time.Millisecond, 30, 65},
+		{"alone, with others", false, true, 16 * time.Microsecond, 300 * time.Microsecond, 30, 45},
 		{"alone, with others, on a slow disk", false, true, 16 * time.Microsecond, 10 * time.Millisecond, 25, 25},
 		{"alone and idle on a slow disk", false, false, 16 * time.Microsecond, 30 * time.Millisecond, 100, 100},
 		{"a database", true, false, 10 * time.Microsecond, 3 * time.Millisecond, 1000, 1000},

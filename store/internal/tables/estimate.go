@@ -40,6 +40,7 @@ type estimate struct {
 	now   time.Time
 	zone  *time.Location
 	zones map[string]*estimateZone
+	state fatigue.State // of who is judged
 	store.Estimate
 }
 
@@ -89,12 +90,11 @@ func (e *estimate) user(zone, muted, counts []byte) error {
 	if err != nil {
 		return err
 	}
-	state, err := fatigue.Decode(counts)
-	if err != nil {
+	if err := e.state.Read(counts); err != nil {
 		return err
 	}
 	_, is := slices.BinarySearch(categories, e.q.Policy.Category)
-	verdict := state.Judge(&e.q.Policy, z.zone, is, e.now)
+	verdict := e.state.Judge(&e.q.Policy, z.zone, is, e.now)
 	if e.add(verdict); is {
 		return nil
 	}

@@ -191,18 +191,22 @@ func (p *pushed) campaigns(ctx context.Context, least float64) error {
 	return nil
 }
 
-// estimate measures a dry run over all users, all of whom have something counted.
+// estimate measures a dry run over all users, all of whom have something counted. What the
+// system has not kept in memory is read from the disk the first time.
 func (p *pushed) estimate(ctx context.Context) error {
 	for _, where := range []object{{"field": "/level", "gte": 0}, {"field": "/city", "eq": "Berlin"}} {
-		took, err := middle(3, func() (time.Duration, error) {
+		var all []time.Duration
+		for range 7 {
 			begun := time.Now()
-			err := p.call(ctx, "campaigns.estimate", object{"to": object{"where": where}, "category": "promo"}, nil)
-			return time.Since(begun), err
-		}, time.Duration.Seconds)
-		if err != nil {
-			return err
+			if err := p.call(ctx, "campaigns.estimate", object{"to": object{"where": where}, "category": "promo"}, nil); err != nil {
+				return err
+			}
+			all = append(all, time.Since(begun))
 		}
-		p.report(line{Name: fmt.Sprintf("%s: estimate over %d users, where %v", p.store, p.users, where["field"]), Unit: "s", Measured: took.Seconds(), Budget: 0.5})
+		first := all[0]
+		slices.Sort(all)
+		p.report(line{Name: fmt.Sprintf("%s: estimate over %d users, where %v", p.store, p.users, where["field"]), Unit: "s", Measured: all[len(all)/2].Seconds(), Budget: 0.5,
+			Note: fmt.Sprintf("%.2f to %.2f, the first %.2f", all[0].Seconds(), all[len(all)-1].Seconds(), first.Seconds())})
 	}
 	return nil
 }

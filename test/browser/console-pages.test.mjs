@@ -127,3 +127,29 @@ for (const [look, options] of Object.entries(looks)) {
     quiet(page, probes);
   });
 }
+
+test("what is printed is dark on white, without what is only for clicking", async () => {
+  const page = await it.open("/console/", { ...desk, theme: "dark" });
+  const wrong = [];
+  for (const [name, address] of Object.entries(addresses())) {
+    await page.emulateMedia({ media: "screen" });
+    await page.goto(`${it.server.base}/console/${address}`);
+    await page.locator("main h1").first().waitFor();
+    await page.waitForFunction(() => !document.querySelector(".waiting") && document.title !== "Skein");
+    await page.emulateMedia({ media: "print" });
+    for (const [what, ok] of Object.entries(await page.evaluate(() => {
+      const shown = (all) => [...document.querySelectorAll(all)].some((el) => el.checkVisibility());
+      const light = (el) => getComputedStyle(el).backgroundColor.match(/[\d.]+/g).every((n, i) => i === 3 ? true : n > 200);
+      return {
+        "the menu is hidden": !shown(".top, .menu, .actions, .toasts, .filters"),
+        "the page is there": shown("main h1"),
+        "the paper is white": getComputedStyle(document.documentElement).backgroundColor === "rgb(255, 255, 255)",
+        "cards are light": [...document.querySelectorAll(".card, .stat")].every(light),
+        "the text is dark": getComputedStyle(document.querySelector("main h1")).color.match(/\d+/g).every((n) => n < 100),
+      };
+    }))) if (!ok) wrong.push(`${name}: not so: ${what}`);
+    for (const check of [fits, accessible]) await check(page).catch((e) => wrong.push(`${name}: ${e.message}`));
+    if (process.env.PRINTED) await page.screenshot({ path: join(process.env.PRINTED, `${name}.png`), animations: "disabled", scale: "css" });
+  }
+  assert.deepEqual(wrong, []);
+});

@@ -75,7 +75,7 @@ const (
 	least     = 50
 
 	busyAlone  = time.Millisecond
-	busyShared = 5 * time.Millisecond
+	busyShared = 3 * time.Millisecond
 	idleTime   = 20 * time.Millisecond
 )
 

@@ -86,7 +86,7 @@ func TestStepsFindTheirSize(t *testing.T) {
 		{"alone, with others, on a slow disk", false, true, 16 * time.Microsecond, 10 * time.Millisecond, 25, 25},
 		{"alone and idle on a slow disk", false, false, 16 * time.Microsecond, 30 * time.Millisecond, 100, 100},
 		{"a database", true, false, 10 * time.Microsecond, 3 * time.Millisecond, 1000, 1000},
-		{"a database with others", true, true, 10 * time.Microsecond, 2 * time.Millisecond, 150, 310},
+		{"a database with others", true, true, 10 * time.Microsecond, 2 * time.Millisecond, 70, 105},
 		{"a database that is far away", true, true, 10 * time.Microsecond, 30 * time.Millisecond, 50, 50},
 	} {
 		s := campaign.NewSizer(tt.shared)

@@ -255,7 +255,7 @@ func (s *testServer) request200(t testing.TB, verb, params string) map[string]an
 // that was acknowledged.
 func killOnFullDisk(t *testing.T, d *disk, a *authors) {
 	s := &testServer{t: t, addr: d.server.addr}
-	d.full[0](t)
+	d.full[1](t)
 	c := s.user("last")
 	c.fails(`{"type":"pub","channel":"room:1","data":"refused"}`, "unavailable")
 	if err := d.server.cmd.Process.Kill(); err != nil {

@@ -340,7 +340,7 @@ func (v *Conversation) eraLocked(epoch string) {
 // noticeLocked takes a notice; false: nobody types because of it, or no longer does.
 func (v *Conversation) noticeLocked(n Notice) bool {
 	user := n.From.User
-	if n.Event != typing || user == "" || user == v.l.k.name() {
+	if n.Event != typing || user == "" || user == v.l.me {
 		return false
 	}
 	_, was := v.typists[user]
@@ -366,7 +366,7 @@ func (v *Conversation) noticeLocked(n Notice) bool {
 
 // markLocked takes how far another member is: marks only grow.
 func (v *Conversation) markLocked(m Mark) {
-	if m.User == v.l.k.name() {
+	if m.User == v.l.me {
 		return
 	}
 	known := v.marks[m.User]

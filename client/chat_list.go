@@ -55,6 +55,7 @@ type Conversations struct {
 	mu        sync.Mutex // guards all below, and the conversations; no other lock is taken while it is held but that of the queue
 	following bool
 	k         *conn    // the connection that there is; nil: none
+	me        string   // the user of the last one; "": nobody
 	mine      []string // ids of connections of this client, the newest last
 	list      *entries
 	turn      uint64 // of the list: answers to older questions say nothing any more
@@ -80,6 +81,9 @@ func (c *Client) Conversations(options ConversationsOptions) *Conversations {
 		options.Page, options.Messages = orElse(options.Page, 50), orElse(options.Messages, 50)
 		options.Keep, options.Pause = orElse(options.Keep, 1000), orElse(options.Pause, 250*time.Millisecond)
 		l := &Conversations{c: c, options: options, list: newEntries(), open: map[string]*Conversation{}, refused: map[string]uint64{}, k: c.current}
+		if l.k != nil {
+			l.me = l.k.user
+		}
 		if c.state.Connection != "" {
 			l.mine = []string{c.state.Connection}
 		}
@@ -297,7 +301,7 @@ func (l *Conversations) give(e any) {
 func (l *Conversations) attach(k *conn, id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.k = k
+	l.k, l.me = k, k.user
 	l.mine = append(l.mine[max(0, len(l.mine)-15):], id)
 	if l.following {
 		l.err = nil
@@ -321,7 +325,6 @@ func (l *Conversations) receive(f *incoming) (own bool) {
 	if !l.following {
 		return false
 	}
-	me := l.k.name()
 	switch {
 	case f.kind == protocol.TypeConversation && f.flag("gone"):
 		g := Gone{Channel: channel, Reason: f.text("reason")}
@@ -330,12 +333,12 @@ func (l *Conversations) receive(f *incoming) (own bool) {
 		l.tellLocked(channel)
 		own = true
 	case f.kind == protocol.TypeConversation:
-		if l.list.conversation(f.entry(), f.raw("role") != nil, me) {
+		if l.list.conversation(f.entry(), f.raw("role") != nil, l.me) {
 			l.changedLocked(channel)
 		}
 		own = true
 	case f.kind == protocol.TypeMark && channel != protocol.Inbox:
-		if l.list.mark(f.mark(), me) {
+		if l.list.mark(f.mark(), l.me) {
 			l.changedLocked(channel)
 		}
 	case f.kind == protocol.TypeOnline:
@@ -378,7 +381,7 @@ func (l *Conversations) changedLocked(channels ...string) {
 
 // markedLocked takes what the server has said of the user's marks.
 func (l *Conversations) markedLocked(channel string, read, delivered uint64) {
-	if me := l.k.name(); l.following && me != "" && l.list.mark(Mark{Channel: channel, User: me, Read: read, Delivered: delivered}, me) {
+	if l.following && l.me != "" && l.list.mark(Mark{Channel: channel, User: l.me, Read: read, Delivered: delivered}, l.me) {
 		l.tellLocked(channel)
 	}
 	l.workLocked()
@@ -386,11 +389,3 @@ func (l *Conversations) markedLocked(channel string, read, delivered uint64) {
 
 // isMine tells whether a connection is one of this client.
 func (l *Conversations) isMine(connection string) bool { return slices.Contains(l.mine, connection) }
-
-// name gives the user of a connection; "": nobody.
-func (k *conn) name() string {
-	if k == nil {
-		return ""
-	}
-	return k.user
-}

@@ -37,7 +37,7 @@ func (v *Conversation) Send(ctx context.Context, event string, data any, options
 
 // senderLocked is who this client is.
 func (l *Conversations) senderLocked() Sender {
-	s := Sender{User: l.k.name()}
+	s := Sender{User: l.me}
 	if len(l.mine) > 0 {
 		s.Connection = l.mine[len(l.mine)-1]
 	}

@@ -290,6 +290,21 @@ func TestAConversationLosesNothingWhenTheConnectionBreaks(t *testing.T) {
 	})
 }
 
+// What is still read from a connection that is about to end is taken as ever: what one has
+// written oneself is no mark of another.
+func TestOnesOwnMessagesMakeNoMarksWhenTheConnectionBreaks(t *testing.T) {
+	s := start(t, chats())
+	_, phone := person(t, s.url(), client.Options{User: "ann"})
+	_, desk := person(t, s.url(), client.Options{User: "ann"})
+	seen, written := direct(t, phone, "bob"), direct(t, desk, "bob")
+	phone.LoseConnection()
+	send(t, written, "from the desk", client.PublishOptions{})
+	eventually(t, "the phone has it", func() bool { return len(seen.Messages()) == 1 })
+	if slices.ContainsFunc(seen.Marks(), func(m client.Mark) bool { return m.User == "ann" }) {
+		t.Errorf("marks of others: %+v", seen.Marks())
+	}
+}
+
 func TestAListIsRightAgainAfterARestart(t *testing.T) {
 	s := start(t, chats())
 	_, anns := person(t, s.url(), client.Options{User: "ann"})

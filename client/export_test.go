@@ -71,3 +71,11 @@ func CloseCode(err error) int {
 	}
 	return end.Status
 }
+
+// LoseConnection is what happens to the list when a request finds that the connection has
+// broken, before the client has noticed.
+func (l *Conversations) LoseConnection() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.k = nil
+}

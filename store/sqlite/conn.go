@@ -31,6 +31,7 @@ const (
 	often      = 500
 	constantly = 100
 
+	fewSteps  = 10 // bulk work of so few jobs is none: some is done now and then
 	bulkLasts = time.Second
 	liveLasts = 100 * time.Millisecond
 )

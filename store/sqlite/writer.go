@@ -50,6 +50,7 @@ type writer struct {
 	passes map[int64]*pass // of retention of documents by age, by namespace
 
 	bulk  time.Time // when there was bulk work last
+	steps int       // jobs of it, without a long pause
 	live  time.Time // when there was other work last, apart from our own
 	pages int       // after so many pages there is a checkpoint
 }
@@ -185,13 +186,17 @@ func (w *writer) pace(jobs []*job, now time.Time) error {
 	for _, j := range jobs {
 		switch {
 		case j.bulk:
+			if now.Sub(w.bulk) >= bulkLasts {
+				w.steps = 0
+			}
 			w.bulk = now
+			w.steps++
 		case j.work == nil:
 			w.live = now
 		}
 	}
 	pages := rarely
-	if now.Sub(w.bulk) < bulkLasts {
+	if w.steps > fewSteps && now.Sub(w.bulk) < bulkLasts {
 		pages = often
 		if now.Sub(w.live) < liveLasts {
 			pages = constantly

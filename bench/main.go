@@ -30,6 +30,7 @@ func main() {
 	flag.StringVar(&b.table, "markdown", "", "write the lines to this file as a table in Markdown")
 	flag.StringVar(&b.disk, "disk", os.TempDir(), "log: keep the stores in a folder in this one, which decides whose disk is measured")
 	flag.StringVar(&b.database, "database", "", "log, push, chat: URL of an empty PostgreSQL database, to measure it too")
+	flag.IntVar(&b.users, "users", 0, "push: users; 0: 300,000")
 	flag.IntVar(&b.receipts, "receipts", 0, "push: records that are there when they are asked for; 0: those of four campaigns")
 	list := flag.Bool("list", false, "list the names of the checks")
 	flag.Parse()
@@ -84,6 +85,7 @@ type bench struct {
 	disk     string
 	database string
 	receipts int
+	users    int
 	programs string // folder of the programs that are measured
 	secret   string
 	key      string

@@ -393,6 +393,9 @@ type Record struct {
 type RecordPage struct {
 	Records []Record
 	More    bool
+	// Behind says that the user who is asked for has no records yet of the last
+	// broadcasts, as in [Inbox]. It is false when no user is asked for.
+	Behind bool
 }
 
 // Totals are how many deliveries of a message are in each state. Read ones are

@@ -291,10 +291,12 @@ type Stats struct {
 	Members   int64
 	Schedules int64
 	Documents int64
-	// Users counts all that were ever heard of, with attributes or without.
+	// Users counts all that were ever heard of, with attributes or without. Of more than
+	// 100,000 of them, of pushes, deliveries or lines of the audit log, a store may give an
+	// estimate.
 	Users  int64
 	Pushes int64
-	// Deliveries are counted up to a million, and so are lines of the audit log.
+	// Deliveries may be counted up to a million only, and so may lines of the audit log.
 	Deliveries int64
 	AuditLines int64
 }

@@ -97,6 +97,8 @@ func sessionSettings(schema string, timeout time.Duration) string {
 		{"enable_hashjoin", "off"},
 		{"enable_mergejoin", "off"},
 		{"jit", "off"},
+		// One read of many rows takes one core: the others are for those who talk.
+		{"max_parallel_workers_per_gather", "0"},
 	}
 	var b strings.Builder
 	for _, s := range settings {

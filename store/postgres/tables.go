@@ -66,6 +66,37 @@ func (t tx) QueryThrough(ctx context.Context, query string, row func(tables.Scan
 	return tx{t.numbers, begun}.QueryOnce(ctx, query, row, args...)
 }
 
+// scattered has the rows of the next statement looked up as bitmaps, which is the one way in
+// which PostgreSQL asks for pages before it needs them. Where it says that it cannot, or
+// must not, it is left at that.
+const scattered = `SELECT set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true),
+CASE WHEN current_setting('effective_io_concurrency')::int > 0 THEN set_config('effective_io_concurrency', greatest(64, current_setting('effective_io_concurrency')::int)::text, true) END`
+
+// QueryScattered implements [tables.Tx]. Both statements go in one round trip, and what the
+// first one sets ends with it.
+func (t tx) QueryScattered(ctx context.Context, query string, row func(tables.Scan) error, args ...any) error {
+	var b pgx.Batch
+	b.Queue(scattered)
+	b.Queue(t.numbers.numbered(query), args...)
+	results := t.session.(sender).SendBatch(ctx, &b)
+	_, err := results.Exec()
+	if err == nil {
+		var rows pgx.Rows
+		if rows, err = results.Query(); err == nil {
+			err = eachRow(rows, row)
+		}
+	}
+	if closed := results.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// sender sends several statements at once.
+type sender interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
 // sqlMessages gives messages by their places, each with its place in the list.
 const sqlMessages = `
 SELECT w.place, ` + messageColumns + ` FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w(channel, seq, place)

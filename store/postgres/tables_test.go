@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/skein-realtime/skein/internal/id"
 	"github.com/skein-realtime/skein/store"
 	"github.com/skein-realtime/skein/store/postgres"
 )
@@ -348,5 +349,77 @@ func verifyTables(t *testing.T, s store.Store) {
 	same("seen", []store.Seen{{User: "alice", Device: "phone", Time: 7}}, seen, err)
 	if got := do[store.DenialPut](t, s, store.PutDenial{Denial: store.Denial{User: "another", Time: 1}}); got.Seq <= 1 {
 		t.Errorf("the next seq is %d", got.Seq)
+	}
+}
+
+// What there is much of is not counted row by row.
+func TestLargeTablesAreEstimated(t *testing.T) {
+	url := server.Database(t)
+	s := open(t, postgres.Config{URL: url})
+	server.Exec(t, url, `ALTER TABLE skein.delivery SET (autovacuum_enabled = off)`)
+	fill := func(from, to int) {
+		server.Exec(t, url, fmt.Sprintf(`INSERT INTO skein.delivery (pos, person, seq, push, state, reason, hidden, counted, sent, ended, read)
+			SELECT g, g %% 1000, g, g, 3, 0, 0, 0, 0, 0, 0 FROM generate_series(%d, %d) AS g`, from, to))
+	}
+	deliveries := func() int64 {
+		stats, err := s.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stats.Deliveries
+	}
+	fill(1, 1000)
+	server.Exec(t, url, `ANALYZE skein.delivery`)
+	fill(1001, 1234)
+	if n := deliveries(); n != 1234 {
+		t.Errorf("of few there are %d", n)
+	}
+	fill(1235, 120_000)
+	server.Exec(t, url, `ANALYZE skein.delivery`)
+	if n := deliveries(); n != 120_000 {
+		t.Errorf("of many there are %d", n)
+	}
+	fill(120_001, 180_000)
+	if n := deliveries(); n < 170_000 || n > 190_000 {
+		t.Errorf("of more there are %d", n)
+	}
+	server.Exec(t, url, `UPDATE pg_class SET reltuples = 10 * reltuples WHERE oid = 'skein.delivery'::regclass`)
+	if n := deliveries(); n < 1_700_000 {
+		t.Errorf("they are counted: %d", n)
+	}
+}
+
+// Rows that lie far from each other are asked for at once where the database can do that,
+// and one after the other where it must not.
+func TestRecordsWithoutPrefetching(t *testing.T) {
+	url := server.Database(t)
+	to := []store.Recipient{{User: "ann"}, {User: "bob"}}
+	for _, concurrency := range []int{0, 1, 200} {
+		server.Exec(t, url, fmt.Sprintf(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET effective_io_concurrency = %d', current_database()); END $$`, concurrency))
+		s, err := postgres.Open(t.Context(), postgres.Config{URL: url, Readers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := s.Records(t.Context(), store.RecordQuery{User: "ann", Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := store.Content{ID: id.Message(time.UnixMilli(5)), Time: 5, Data: []byte("1")}
+		do[store.Pushed](t, s, store.Push{Content: c, To: to, Now: c.Time})
+		for range 3 { // the connection is as it was
+			page, err := s.Records(t.Context(), store.RecordQuery{User: "ann", Limit: 100})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(page.Records); n != len(before.Records)+1 || page.Records[0].Message != c.ID || page.Behind {
+				t.Errorf("with %d at once: %+v", concurrency, page)
+			}
+			if heads, err := s.Heads(t.Context(), "room:none"); err != nil || len(heads) != 1 {
+				t.Errorf("with %d at once: heads %v, %v", concurrency, heads, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

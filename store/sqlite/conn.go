@@ -27,13 +27,16 @@ type conn struct {
 // gets past. Seldom is cheapest, because a page that changes again and again is moved once;
 // but then it takes long, and while somebody writes much, that is often.
 const (
-	rarely     = 16_384
-	often      = 500
-	constantly = 100
+	rarely = 16_384
+	often  = 500
 
 	fewSteps  = 10 // bulk work of so few jobs is none: some is done now and then
 	bulkLasts = time.Second
 	liveLasts = 100 * time.Millisecond
+
+	// While others write beside bulk work, it is also done so often, at a moment when none of
+	// them waits.
+	settleEvery = 40 * time.Millisecond
 )
 
 // dial opens a connection to a file.

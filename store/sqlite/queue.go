@@ -116,6 +116,13 @@ func (q *queue) nextLocked(list *[]*job) *job {
 	return j
 }
 
+// awaited tells that somebody waits for the writer, apart from bulk work.
+func (q *queue) awaited() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.jobs) > 0
+}
+
 func (q *queue) isClosed() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

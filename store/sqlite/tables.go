@@ -41,6 +41,11 @@ func (t tx) QueryThrough(ctx context.Context, query string, row func(tables.Scan
 	return t.QueryOnce(ctx, query, row, args...)
 }
 
+// QueryScattered implements [tables.Tx].
+func (t tx) QueryScattered(ctx context.Context, query string, row func(tables.Scan) error, args ...any) error {
+	return t.Query(ctx, query, row, args...)
+}
+
 func values(args []any) []driverValue {
 	list := make([]driver.Value, len(args))
 	for i, a := range args {

@@ -53,6 +53,9 @@ type writer struct {
 	steps int       // jobs of it, without a long pause
 	live  time.Time // when there was other work last, apart from our own
 	pages int       // after so many pages there is a checkpoint
+
+	gently  bool      // there are short ones besides, when nobody waits
+	settled time.Time // when there was the last of them
 }
 
 func (w *writer) connect() error {
@@ -101,6 +104,7 @@ func (w *writer) batch(jobs []*job) {
 	if err == nil {
 		w.store.worked()
 		w.tell(jobs)
+		w.settle(time.Now())
 		return
 	}
 	if len(jobs) > 1 && !broken(err) {
@@ -180,8 +184,8 @@ func (w *writer) attempt(jobs []*job, start time.Time) (err error) {
 	return nil
 }
 
-// pace has checkpoints be rare, more frequent while there is bulk work, and shortest while
-// there is both bulk work and somebody whose commits wait for them.
+// pace has checkpoints be rare, more frequent while there is bulk work, and out of the way
+// while there is both bulk work and somebody whose commits wait for them.
 func (w *writer) pace(jobs []*job, now time.Time) error {
 	for _, j := range jobs {
 		switch {
@@ -196,17 +200,27 @@ func (w *writer) pace(jobs []*job, now time.Time) error {
 		}
 	}
 	pages := rarely
+	w.gently = false
 	if w.steps > fewSteps && now.Sub(w.bulk) < bulkLasts {
 		pages = often
-		if now.Sub(w.live) < liveLasts {
-			pages = constantly
-		}
+		w.gently = now.Sub(w.live) < liveLasts
 	}
 	if pages == w.pages {
 		return nil
 	}
 	w.pages = pages
 	return w.c.exec(fmt.Sprintf("PRAGMA wal_autocheckpoint(%d)", pages))
+}
+
+// settle moves what was written into the file when it is time and nobody waits. When that is
+// not possible nothing is lost: the next checkpoint has more to do, and what is wrong with
+// the file is told by the next commit.
+func (w *writer) settle(now time.Time) {
+	if !w.gently || now.Sub(w.settled) < settleEvery || w.store.queue.awaited() {
+		return
+	}
+	w.settled = now
+	_, _, _ = w.c.first("PRAGMA wal_checkpoint(PASSIVE)")
 }
 
 // refused tells the errors of the contract, after which a group has changed

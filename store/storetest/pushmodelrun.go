@@ -371,6 +371,7 @@ func (r *pushRun) check(t *rapid.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		alike(t, "behind", r.persons[user].merged < r.broadcasts, page.Behind)
 		for _, record := range page.Records {
 			record.Pos = 0
 			got = append(got, record)

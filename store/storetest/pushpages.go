@@ -146,6 +146,28 @@ func testRecords(s *subject) {
 	s.equal("a user's next page", []string{"b2", "b1"}, names(s.records(store.RecordQuery{User: "bob", After: last.Pos})))
 }
 
+// recordsBehind checks that all ways to ask for a user's records tell the same.
+func (s *subject) recordsBehind(want bool, user, message string, after uint64) {
+	s.Helper()
+	for what, q := range map[string]store.RecordQuery{
+		"all":       {User: user},
+		"a page":    {User: user, After: after},
+		"none":      {User: user, States: []store.State{}},
+		"a message": {User: user, Message: message},
+	} {
+		q.Limit = 1
+		page, err := s.store.Records(s.Context(), q)
+		if err != nil {
+			s.Fatal(err)
+		}
+		s.equal("behind, "+what, want, page.Behind)
+	}
+	page, err := s.store.Records(s.Context(), store.RecordQuery{Message: message, Limit: 1})
+	if err != nil || page.Behind {
+		s.Errorf("records of no user are behind: %t, %v", page.Behind, err)
+	}
+}
+
 // prune deletes what is old, in steps, and gives how much it was.
 func (s *subject) prune(records, now int64, limit int) (n int) {
 	s.Helper()

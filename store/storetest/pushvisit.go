@@ -145,11 +145,14 @@ func testBroadcast(s *subject) {
 	}
 	s.recallPush(all[0].ID, noon, 10)
 	s.equal("behind", true, s.box("alice").Behind)
+	s.recordsBehind(true, "alice", all[1].ID, 0)
 	s.equal("a message", store.PushedMessage{Content: all[1], Everyone: true, Audience: 4}, s.pushed(all[1].ID))
 	got := s.collect(store.Collect{User: "alice", Now: noon + 1})
 	s.equal("the most important of those that are left", []uint64{1, 5}, itemSeqs(got.Messages))
 	s.equal("alice", []string{"queued", "recalled", "capped/cap", "capped/cap", "queued"}, s.outcomes("alice"))
 	s.equal("not behind", false, got.Inbox.Behind)
+	place := s.records(store.RecordQuery{User: "alice"})[0].Pos
+	s.recordsBehind(false, "alice", all[1].ID, place)
 	s.equal("once", []uint64{1, 5}, itemSeqs(s.collect(store.Collect{User: "alice", Now: noon + 2}).Messages))
 	// Later, one is over; with a bound, the first ones fall out.
 	s.equal("later", []uint64{1, 5}, itemSeqs(s.collect(store.Collect{User: "bob", Now: noon + hour}).Messages))
@@ -164,12 +167,14 @@ func testBroadcast(s *subject) {
 	s.equal("totals", store.Totals{Recalled: 4}, s.totals(all[0].ID))
 	s.reopen()
 	s.equal("after a restart", false, s.box("alice").Behind || s.box("erin").Behind)
+	s.recordsBehind(false, "erin", all[1].ID, 0)
 	// One replaces another that nobody has seen.
 	for k := range 2 {
 		c := content(fmt.Sprint(k))
 		c.Collapse = "news"
 		s.do(store.Broadcast{Content: c, Now: noon})
 	}
+	s.recordsBehind(true, "alice", all[1].ID, place)
 	s.collect(store.Collect{User: "erin", Now: noon})
 	s.equal("erin", []string{"recalled/replaced", "queued"}, s.outcomes("erin"))
 }

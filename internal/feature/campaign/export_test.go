@@ -25,6 +25,8 @@ func (s Sizer) Size() int { return s.s.size }
 
 func (s Sizer) Note(n int, took time.Duration, busy bool) { s.s.note(n, took, busy) }
 
+func (s Sizer) Rest(took time.Duration) time.Duration { return s.s.rest(took) }
+
 // Bound makes estimates look at less.
 func (f *Feature) Bound(judged, paged, looked int) {
 	f.bounds = bounds{judged: judged, paged: paged, looked: looked}

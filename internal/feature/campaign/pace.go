@@ -87,6 +87,22 @@ type sizer struct {
 
 func newSizer(shared bool) *sizer { return &sizer{shared: shared, size: firstStep} }
 
+// For each part of the time that a step takes, others have so many. Where one process writes
+// they wait for it, and seldom means that few of them do.
+const (
+	restAlone  = 5
+	restShared = 2
+)
+
+// rest is how long the store is left to others after a step that took so long.
+func (s *sizer) rest(took time.Duration) time.Duration {
+	parts := time.Duration(restAlone)
+	if s.shared {
+		parts = restShared
+	}
+	return parts * min(took, idleTime/2)
+}
+
 // note tells that a step of n users took so long, and whether others used the store
 // meanwhile. A step that was small because there were no more tells nothing.
 func (s *sizer) note(n int, took time.Duration, busy bool) {

@@ -102,3 +102,19 @@ func TestStepsFindTheirSize(t *testing.T) {
 		}
 	}
 }
+
+func TestMostOfTheTimeIsForOthers(t *testing.T) {
+	for _, tt := range []struct {
+		shared     bool
+		took, want time.Duration
+	}{
+		{false, time.Millisecond, 5 * time.Millisecond},
+		{false, time.Second, 50 * time.Millisecond},
+		{true, 3 * time.Millisecond, 6 * time.Millisecond},
+		{true, time.Second, 20 * time.Millisecond},
+	} {
+		if got := campaign.NewSizer(tt.shared).Rest(tt.took); got != tt.want {
+			t.Errorf("after %v, shared %t: %v, want %v", tt.took, tt.shared, got, tt.want)
+		}
+	}
+}

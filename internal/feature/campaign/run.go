@@ -199,7 +199,7 @@ func (r *run) pushAll(ctx context.Context) error {
 		if err := r.step(ctx, to, from.place(to[len(to)-1])); err != nil {
 			return err
 		}
-		// With others about, two thirds of the time are theirs.
+		// With others about, most of the time is theirs.
 		if r.pause > 0 && !sleep(ctx, r.pause, r.e.ending, r.poked) {
 			return r.reload(ctx)
 		}
@@ -231,7 +231,7 @@ func (r *run) step(ctx context.Context, to []store.Recipient, last string) error
 	busy := r.busy()
 	r.sizer.note(len(to), took, busy)
 	if r.pause = 0; busy {
-		r.pause = min(2*took, idleTime)
+		r.pause = r.sizer.rest(took)
 	}
 	m := &r.e.f.metrics
 	m.Steps.Add(1)

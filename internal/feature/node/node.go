@@ -168,9 +168,9 @@ type Store struct {
 	Members    int64  `json:"members"`
 	Documents  int64  `json:"documents"`
 	Schedules  int64  `json:"schedules"`
-	Users      int64  `json:"users"`
-	Pushes     int64  `json:"pushes"`
-	Deliveries int64  `json:"deliveries" jsonschema:"counted up to a million"`
+	Users      int64  `json:"users" jsonschema:"of more than 100000 an estimate on PostgreSQL"`
+	Pushes     int64  `json:"pushes" jsonschema:"as users"`
+	Deliveries int64  `json:"deliveries" jsonschema:"as users; on SQLite counted up to a million"`
 }
 
 func (f *Feature) stats(context.Context, None) (Stats, error) {

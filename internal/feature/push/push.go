@@ -44,7 +44,6 @@ type Store interface {
 	Members(ctx context.Context, channel, after string, limit int) ([]store.Member, error)
 	Counts(ctx context.Context, user string) ([]byte, store.User, error)
 	Estimate(ctx context.Context, q store.EstimateQuery) (store.Estimate, error)
-	Inboxes(ctx context.Context, users ...string) ([]store.Inbox, error)
 	Records(ctx context.Context, q store.RecordQuery) (store.RecordPage, error)
 	PushedMessages(ctx context.Context, ids ...string) ([]store.PushedMessage, error)
 }

@@ -169,18 +169,13 @@ func (f *Feature) records(ctx context.Context, p RecordsParams) (page RecordPage
 	if err != nil {
 		return page, err
 	}
-	if p.User != "" {
-		inboxes, err := st.Inboxes(ctx, p.User)
-		if err != nil {
-			return page, failure(err)
-		}
-		if inboxes[0].Behind {
-			if err := f.merge(ctx, st, p.User); err != nil {
-				return page, err
-			}
-		}
-	}
 	found, err := st.Records(ctx, q)
+	if err == nil && found.Behind {
+		if err := f.merge(ctx, st, p.User); err != nil {
+			return page, err
+		}
+		found, err = st.Records(ctx, q)
+	}
 	if err != nil {
 		return page, failure(err)
 	}

@@ -88,6 +88,9 @@ type Tx interface {
 	// QueryThrough is QueryOnce for a read that goes through a whole table, in any order.
 	// It is for reads alone.
 	QueryThrough(ctx context.Context, query string, row func(Scan) error, args ...any) error
+	// QueryScattered is Query for a read of rows that lie far from each other: a database that
+	// can asks the disk for all of them at once. It is for reads alone.
+	QueryScattered(ctx context.Context, query string, row func(Scan) error, args ...any) error
 }
 
 // At is where a message is: in the channel with that number in the database, at that seq.

@@ -105,6 +105,7 @@ func testRecords(s *subject) {
 		{"of nothing", store.RecordQuery{Message: another(content("")).ID}, nil},
 		{"of no campaign", store.RecordQuery{Campaign: "sit"}, nil},
 		{"by state", store.RecordQuery{States: []store.State{store.Sent, store.Delivered}}, []string{"c2", "b2", "c1", "a1"}},
+		{"by state, of a user", store.RecordQuery{User: "carol", States: []store.State{store.Sent, store.Delivered}}, []string{"c2", "c1"}},
 		{"by no state", store.RecordQuery{States: []store.State{}}, nil},
 		{"read", store.RecordQuery{Read: true}, []string{"c3", "c2", "c1"}},
 		{"read, of a campaign, by state", store.RecordQuery{Read: true, Campaign: "run", States: []store.State{store.Capped}}, []string{"c3"}},

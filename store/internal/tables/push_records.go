@@ -173,7 +173,8 @@ func (r *records) ofUser() error {
 	}
 	r.user = []byte(r.q.User)
 	if r.tx.Dialect() == PostgreSQL {
-		if before, err := r.newest(before); err != nil || before <= 1 || r.page.More {
+		var err error
+		if before, err = r.newest(before); err != nil || before <= 1 || r.page.More {
 			return err
 		}
 	}
